@@ -1,0 +1,61 @@
+"""The program: reads config, builds the components, exports outputs. The rules are in `rollout/`."""
+
+import os
+import signal
+
+import pulumi
+import pulumi_aws as aws
+
+from components.certificates import Certificates
+from components.hosts import Hosts
+from components.ledger import CertificatesInUse, Ledger, own_receipts
+from components.secrets import Secrets, SecretsArgs
+from components.stack_config import read_configuration
+from rollout.render import generation
+
+# When the engine gives up it interrupts the program; without this the user sees a page of KeyboardInterrupt.
+signal.signal(signal.SIGINT, lambda *_: os._exit(1))
+
+config = read_configuration()
+issued = generation(config.declared.settings) > 0
+
+receipts = own_receipts()
+ledger = Ledger("ledger", declared=config.declared, receipts=receipts)
+pulumi.Output.all(ledger.revisions, ledger.move, receipts).apply(
+    lambda known: known[0] != known[2] and pulumi.log.info(known[1], ledger)
+)
+
+provider = aws.Provider("secrets-manager", **config.secrets.provider_arguments())
+secrets = Secrets(
+    "secrets", SecretsArgs.from_config(config.secrets), opts=pulumi.ResourceOptions(providers=[provider])
+)
+certificates = None
+if issued:
+    certificates = Certificates("certificates", config.request, generation=ledger.generation)
+    secrets.store(certificates)
+
+hosts = Hosts(
+    "hosts",
+    hosts=config.hosts,
+    ssh=config.ssh,
+    contents=ledger.contents,
+    revisions=ledger.revisions,
+    certificate_sha256=certificates.certificate_sha256 if certificates else "",
+    ca_sha256=certificates.ca_sha256 if certificates else "",
+    opts=pulumi.ResourceOptions(depends_on=[secrets]),
+)
+CertificatesInUse(
+    "certificates-in-use",
+    generation=ledger.generation,
+    opts=pulumi.ResourceOptions(depends_on=[resource for resource in (ledger, secrets, certificates, hosts) if resource]),
+)
+
+# Everything that tells where the rollout stands depends on the receipts, so that a failed `up` leaves it as it was.
+pulumi.export("receipts", hosts.receipts)
+pulumi.export("postgres", pulumi.Output.all(ledger.standing, hosts.receipts).apply(lambda known: known[0]["postgres"]))
+pulumi.export(
+    "certificate",
+    {"sha256": certificates.certificate_sha256, "notAfter": certificates.not_after, "names": certificates.names}
+    if certificates
+    else {},
+)

@@ -1,0 +1,126 @@
+"""Each host: its bundle shipped, its settings applied, its receipt read back.
+
+Two remote commands a host. `<host>.bundle` ships `host/` as one archive whose digest is its version; it changes only
+when the bundle does. `<host>` runs `update.sh` with the settings on stdin; its only changing input is that text.
+Neither has a `delete` (removing a stack must not touch what a host runs) nor `triggers` (they would replace).
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import shlex
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pulumi
+from pulumi_command import remote
+
+from rollout.config import Host, Ssh
+from rollout.render import host_settings
+
+HOST_FILES = Path(__file__).resolve().parent.parent / "host"
+
+
+def pack_bundle(folder: Path) -> tuple[str, bytes]:
+    """The digest (hex SHA-256 of the archive) and the tar.gz of `folder`: the same bytes for the same files."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            data = path.read_bytes()
+            entry.size = len(data)
+            entry.mode = 0o755 if path.suffix == ".sh" and path.parent == folder else 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    packed = gzip.compress(raw.getvalue(), mtime=0)
+    return hashlib.sha256(packed).hexdigest(), packed
+
+
+def receipt(stdout: str) -> str:
+    """The revision that a host printed last; raises `ValueError` where the last line is no number."""
+    lines = stdout.strip().splitlines()
+    if not lines or not lines[-1].isdigit():
+        raise ValueError("the host's update.sh ended without its receipt (the revision as the last line)")
+    return lines[-1]
+
+
+class Hosts(pulumi.ComponentResource):
+    """All hosts of the inventory. `receipts` maps each to the revision it confirmed."""
+
+    receipts: pulumi.Output[dict[str, str]]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        hosts: tuple[Host, ...],
+        ssh: Ssh,
+        contents: pulumi.Output[Mapping[str, str]],
+        revisions: pulumi.Output[Mapping[str, str]],
+        certificate_sha256: pulumi.Input[str],
+        ca_sha256: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("internal-tls:index:Hosts", name, None, opts)
+        digest, packed = pack_bundle(HOST_FILES)
+        installer = (HOST_FILES / "install.sh").read_text(encoding="utf-8")
+        confirmed: dict[str, pulumi.Output[str]] = {}
+        for host in hosts:
+            connection = _connection(host, ssh)
+            bundle = _command(
+                f"hosts.{host.name}.bundle",
+                command=f"{host.sudo}sh -c {shlex.quote(installer)} install {digest}",
+                stdin=base64.b64encode(packed).decode(),
+                connection=connection,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            settings = pulumi.Output.all(contents, revisions, certificate_sha256, ca_sha256).apply(
+                lambda known, host=host.name: host_settings(
+                    known[0][host], revision=known[1][host], certificate_sha256=known[2], ca_sha256=known[3]
+                )
+            )
+            applied = _command(
+                f"hosts.{host.name}",
+                command=f"{host.sudo}timeout --kill-after=15 {ssh.timeout_seconds} /opt/voiceai/update.sh --settings -",
+                stdin=settings,
+                connection=connection,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[bundle]),
+            )
+            confirmed[host.name] = applied.stdout.apply(receipt)
+        self.receipts = pulumi.Output.all(**confirmed)
+        self.register_outputs({"receipts": self.receipts})
+
+
+def _connection(host: Host, ssh: Ssh) -> remote.ConnectionArgs:
+    return remote.ConnectionArgs(
+        host=host.address,
+        port=host.port,
+        user=host.user,
+        host_key=host.host_key,
+        private_key=pulumi.Output.secret(ssh.private_key) if ssh.private_key else None,
+        dial_error_limit=3,
+        per_dial_timeout=10,
+    )
+
+
+def _command(
+    name: str,
+    *,
+    command: str,
+    stdin: pulumi.Input[str],
+    connection: remote.ConnectionArgs,
+    opts: pulumi.ResourceOptions,
+) -> remote.Command:
+    return remote.Command(
+        name,
+        connection=connection,
+        create=command,
+        update=command,
+        stdin=stdin,
+        add_previous_output_in_env=False,
+        logging=remote.Logging.STDERR,
+        opts=opts,
+    )

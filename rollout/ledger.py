@@ -1,0 +1,121 @@
+"""The ledger's logic: what was confirmed, what is attempted, and the revision that each host must confirm.
+
+A move counts once every host that it touches has printed the revision that the ledger gave it (a *receipt*).
+
+Invariants:
+
+* nothing is accepted that `rules.move_violations` refuses;
+* while the last attempt is not confirmed, only the same declaration again or the way back is accepted;
+* a host's revision grows each time that its content changes, so that a step taken back after a failure runs again;
+* where nothing moved, the record is carried over to the letter: a second `up` changes nothing;
+* receipts without a record mean that the record was lost or replaced: refused, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rollout.declared import Declared
+from rollout.render import touched_hosts
+from rollout.rules import at_start, describe, move_violations
+
+
+class Refused(Exception):
+    """The move may not be applied. `reasons` holds every sentence; nothing was changed."""
+
+    def __init__(self, reasons: tuple[str, ...]) -> None:
+        self.reasons = reasons
+        super().__init__("\n".join(reasons))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What the ledger remembers. `revisions` maps each host to a count kept as text."""
+
+    confirmed: Declared
+    attempted: Declared
+    revisions: Mapping[str, str]
+    move: str
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON-like data for the resource's inputs."""
+        return {
+            "confirmed": self.confirmed.to_plain(),
+            "attempted": self.attempted.to_plain(),
+            "revisions": dict(self.revisions),
+            "move": self.move,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Record:
+        """The inverse of `to_plain`."""
+        return cls(
+            confirmed=Declared.from_plain(plain["confirmed"]),
+            attempted=Declared.from_plain(plain["attempted"]),
+            revisions=dict(plain["revisions"]),
+            move=plain["move"],
+        )
+
+
+def unconfirmed_hosts(record: Record, receipts: Mapping[str, str]) -> tuple[str, ...]:
+    """The hosts whose last receipt is not the revision that the record gave them."""
+    return tuple(host for host, revision in record.revisions.items() if receipts.get(host) != revision)
+
+
+def advance(record: Record | None, declared: Declared, receipts: Mapping[str, str]) -> Record:
+    """The record after `declared` is accepted; raises `Refused` with every reason where it is not.
+
+    `receipts` maps hosts to the revisions that they printed in the last successful `up`.
+    """
+    if record is None:
+        return _first(declared, receipts)
+    if declared == record.attempted:
+        return record
+    pending = unconfirmed_hosts(record, receipts)
+    if pending:
+        # A host that is gone or wrongly declared must not hold the others up: the inventory may change by itself.
+        back = replace(record.confirmed, hosts=declared.hosts)
+        if declared not in (back, replace(record.attempted, hosts=declared.hosts)):
+            raise Refused((_still_pending(record, pending),))
+        return _moved(record, confirmed=back, declared=declared)
+    confirmed = record.attempted
+    violations = move_violations(confirmed, declared)
+    if violations:
+        raise Refused(tuple(str(violation) for violation in violations))
+    return _moved(record, confirmed=confirmed, declared=declared)
+
+
+def _first(declared: Declared, receipts: Mapping[str, str]) -> Record:
+    if receipts:
+        raise Refused(
+            (
+                f"the ledger has no record, yet hosts are already set ({', '.join(sorted(receipts))}): its record was "
+                "replaced or deleted; restore the stack's previous state (`pulumi stack import`), do not replace the "
+                "ledger",
+            )
+        )
+    start = at_start(declared)
+    violations = move_violations(start, declared)
+    if violations:
+        raise Refused(tuple(str(violation) for violation in violations))
+    move = describe(start, declared).line or "first deployment, every variable at its initial value"
+    return Record(confirmed=start, attempted=declared, revisions=dict.fromkeys(declared.hosts, "1"), move=move)
+
+
+def _moved(record: Record, *, confirmed: Declared, declared: Declared) -> Record:
+    touched = touched_hosts(record.attempted, declared)
+    revisions = {
+        host: str(int(record.revisions.get(host, "0")) + 1) if host in touched else record.revisions[host]
+        for host in declared.hosts
+    }
+    move = describe(record.attempted, declared).line or "attributes change, no host is touched"
+    return Record(confirmed=confirmed, attempted=declared, revisions=revisions, move=move)
+
+
+def _still_pending(record: Record, pending: tuple[str, ...]) -> str:
+    return (
+        f"the last move ({record.move}) is not confirmed by {', '.join(pending)}: finish it by `pulumi up` with the "
+        "config as it was for that move, or go back to the config before it; only then comes another move"
+    )
