@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pki.names import NotAName, normalise
 from pki.request import CertificateRequest, RequestError
-
 from rollout.declared import CertificateSpec, Declared, Site
 from rollout.reader import ConfigError, Reader, decoded, shown, whole
 from rollout.steps import APP_ORDER, SERVER_ROLES, SWITCH, TRACKS, Step, initial_settings, offered_steps
@@ -36,7 +36,6 @@ KEYS = (
 )
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_DNS = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.I)
 _ADDRESS = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 _HOST_KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]{40,}( .*)?")
 _PREFIX = re.compile(r"[A-Za-z0-9/_+=.@-]{0,400}")
@@ -114,9 +113,7 @@ def parse(raw: Mapping[str, str]) -> Configuration:
     environment = read.text(
         "environment", values.get("environment"), pattern=_NAME, wanted="a name such as staging or production"
     )
-    dns = read.text(
-        "databaseDns", values.get("databaseDns"), pattern=_DNS, wanted="the Database instance's private DNS name"
-    ).lower()
+    dns = _dns(read, values.get("databaseDns"))
     secrets = _secrets(read, values, environment)
     request = _request(read, values, dns)
     ssh = Ssh(
@@ -153,6 +150,17 @@ def parse(raw: Mapping[str, str]) -> Configuration:
         hosts={host.name: host.roles for host in hosts},
     )
     return Configuration(declared=declared, request=request, hosts=hosts, ssh=ssh, secrets=secrets)
+
+
+def _dns(read: Reader, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        read.wrong("databaseDns", "it is missing; set it to the Database instance's private DNS name, which apps dial")
+        return ""
+    try:
+        return normalise(value)
+    except NotAName as error:
+        read.wrong("databaseDns", str(error))
+        return ""
 
 
 def _settings(read: Reader, values: Mapping[str, Any]) -> dict[str, str]:
