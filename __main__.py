@@ -4,11 +4,11 @@ import os
 import signal
 
 import pulumi
-import pulumi_aws as aws
 
+from components.aws_provider import secrets_manager_provider
 from components.certificates import Certificates
 from components.hosts import Hosts
-from components.ledger import CertificatesInUse, Ledger, own_receipts
+from components.ledger import CertificatesInUse, Ledger, announce, own_receipts
 from components.secrets import Secrets, SecretsArgs
 from components.stack_config import read_configuration
 from rollout.render import generation
@@ -21,14 +21,10 @@ issued = generation(config.declared.settings) > 0
 
 receipts = own_receipts()
 ledger = Ledger("ledger", declared=config.declared, receipts=receipts)
-pulumi.Output.all(ledger.revisions, ledger.move, receipts).apply(
-    lambda known: known[0] != known[2] and pulumi.log.info(known[1], ledger)
-)
+announce(ledger, receipts)
 
-provider = aws.Provider("secrets-manager", **config.secrets.provider_arguments())
-secrets = Secrets(
-    "secrets", SecretsArgs.from_config(config.secrets), opts=pulumi.ResourceOptions(providers=[provider])
-)
+provider = secrets_manager_provider("secrets-manager", config.secrets)
+secrets = Secrets("secrets", SecretsArgs.from_config(config.secrets), opts=pulumi.ResourceOptions(providers=[provider]))
 certificates = None
 if issued:
     certificates = Certificates("certificates", config.request, generation=ledger.generation)
@@ -47,7 +43,9 @@ hosts = Hosts(
 CertificatesInUse(
     "certificates-in-use",
     generation=ledger.generation,
-    opts=pulumi.ResourceOptions(depends_on=[resource for resource in (ledger, secrets, certificates, hosts) if resource]),
+    opts=pulumi.ResourceOptions(
+        depends_on=[resource for resource in (ledger, secrets, certificates, hosts) if resource]
+    ),
 )
 
 # Everything that tells where the rollout stands depends on the receipts, so that a failed `up` leaves it as it was.

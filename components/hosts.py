@@ -14,7 +14,9 @@ import io
 import shlex
 import tarfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pulumi
 from pulumi_command import remote
@@ -73,15 +75,13 @@ class Hosts(pulumi.ComponentResource):
             bundle = _command(
                 f"hosts.{host.name}.bundle",
                 command=f"{host.sudo}sh -c {shlex.quote(installer)} install {digest}",
-                stdin=base64.b64encode(packed).decode(),
+                # Marked secret only to keep a page of base64 out of diffs.
+                stdin=pulumi.Output.secret(base64.b64encode(packed).decode()),
                 connection=connection,
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            settings = pulumi.Output.all(contents, revisions, certificate_sha256, ca_sha256).apply(
-                lambda known, host=host.name: host_settings(
-                    known[0][host], revision=known[1][host], certificate_sha256=known[2], ca_sha256=known[3]
-                )
-            )
+            known = pulumi.Output.all(contents, revisions, certificate_sha256, ca_sha256)
+            settings = known.apply(partial(_settings, host.name))
             applied = _command(
                 f"hosts.{host.name}",
                 command=f"{host.sudo}timeout --kill-after=15 {ssh.timeout_seconds} /opt/voiceai/update.sh --settings -",
@@ -92,6 +92,13 @@ class Hosts(pulumi.ComponentResource):
             confirmed[host.name] = applied.stdout.apply(receipt)
         self.receipts = pulumi.Output.all(**confirmed)
         self.register_outputs({"receipts": self.receipts})
+
+
+def _settings(host: str, known: list[Any]) -> str:
+    contents, revisions, certificate_sha256, ca_sha256 = known
+    return host_settings(
+        contents[host], revision=revisions[host], certificate_sha256=certificate_sha256, ca_sha256=ca_sha256
+    )
 
 
 def _connection(host: Host, ssh: Ssh) -> remote.ConnectionArgs:

@@ -134,5 +134,16 @@ def own_receipts() -> pulumi.Output[dict[str, str]]:
     return own.get_output("receipts").apply(lambda receipts: dict(receipts or {}))
 
 
+def announce(ledger: Ledger, receipts: pulumi.Output[dict[str, str]]) -> None:
+    """Prints the move's line, at preview and `up`, while a host has still to confirm it."""
+
+    def say(known: list[Any]) -> None:
+        revisions, confirmed, move = known
+        if revisions != confirmed:
+            pulumi.log.info(move, ledger)
+
+    pulumi.Output.all(ledger.revisions, receipts, ledger.move).apply(say)
+
+
 def _fields(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {key: properties.get(key) for key in FIELDS}

@@ -1,0 +1,44 @@
+# Thin on purpose: what each target does is in toolchain/ and lab/.
+# PYTHON: any Python 3.11 or newer; it only makes the virtual environment.
+PYTHON ?= python3
+VENV := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint doctor lab-up lab-down lock bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## fetch, build and start what is missing (a second run costs nothing)
+	@$(PYTHON) -m toolchain setup --for demo
+
+demo: setup ## the whole rollout on real servers, under load; leaves the lab up
+	@$(VENV)/python -m lab.demo
+
+test: ## set-up, lint and every test
+	@$(PYTHON) -m toolchain setup --for test
+	@$(MAKE) --no-print-directory lint
+	@$(PYTHON) -m toolchain test
+
+lint: ## ruff, mypy, shellcheck, shfmt
+	@$(PYTHON) -m toolchain setup --for lint
+	@$(PYTHON) -m toolchain lint
+
+doctor: ## each tool, its version, official or stand-in
+	@$(PYTHON) -m toolchain doctor
+
+lab-up: setup ## the lab alone: two hosts, Secrets Manager; no rollout
+	@$(VENV)/python -m lab up
+
+lab-down: ## remove the lab, and stop a Docker daemon that the set-up started
+	@if [ -x $(VENV)/python ]; then $(VENV)/python -m lab down --all; fi
+	@$(PYTHON) -m toolchain stop-docker
+
+lock: ## pin the requirements anew
+	@$(PYTHON) -m toolchain lock
+
+bench: setup ## the measurements of the closing note
+	@$(VENV)/python -m lab.bench
+
+clean: lab-down ## lab-down, then remove everything that was fetched, built or written
+	rm -rf .venv .tools build

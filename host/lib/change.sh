@@ -1,0 +1,192 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # names that other libraries read, or a function by name
+# shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
+# One update, from the asked settings to the receipt: recover, compare, preflight, apply, verify, commit, or back.
+# The arrays PREVIOUS (last verified), NEXT (asked) and NOW (where the host stands) are this file's.
+
+declare -A PREVIOUS=() NEXT=() NOW=()
+
+# usage: print_receipt    the last line of standard output
+print_receipt() { printf '%s\n' "${NOW[REVISION]}" || true; }
+
+# usage: recover    ends a transaction that a death interrupted: puts its change back and verifies that
+recover() {
+  local changes since author what
+  local -a variables
+  [[ -e $VOICEAI_STATE/intent ]] || return 0
+  since=$(intent_value SINCE) author=$(intent_value WHO) changes=$(intent_value CHANGES)
+  IFS=, read -ra variables <<<"$changes"
+  what="the update of ${author:-someone} from ${since:-an unknown time} (${changes:-nothing})"
+  say "$what was interrupted: putting it back first"
+  if read_verified PREVIOUS; then
+    restore PREVIOUS "${variables[@]}" || {
+      journal "could not put back $what: $REASON"
+      say "what was interrupted could not be put back: $REASON"
+      say "what stands is unverified; remove the cause and run this again, or see update.sh --status"
+      exit "$EXIT_STUCK"
+    }
+    [[ $(intent_value SOURCE) == edit ]] || mirror_record || exit "$EXIT_STUCK"
+    journal "put back and verified after an interruption: $what"
+    say 'the interrupted update is put back and verified'
+  else
+    journal "no record to put back to: $what"
+    say 'there is no record to put back to: going on from what stands'
+  fi
+  fault_point recovered
+  end_transaction
+}
+
+# usage: change_list    prints CHANGES with commas
+change_list() { (IFS=, && printf '%s' "${CHANGES[*]}"); }
+
+# usage: describe_changes    prints every one of CHANGES with its values
+describe_changes() {
+  local variable text=''
+  for variable in "${CHANGES[@]}"; do text+=", $(describe_change PREVIOUS NEXT "$variable")"; done
+  printf '%s' "${text#, }"
+}
+
+# usage: compare    fills PREVIOUS, CHANGES and RECORDED; refuses more than one changed step variable
+compare() {
+  if read_verified PREVIOUS; then
+    RECORDED=yes
+    mapfile -t CHANGES < <(changed_variables PREVIOUS NEXT)
+  else
+    # A new, rebuilt or restored host converges, step by step, to what is asked.
+    RECORDED=no
+    initial_settings NEXT PREVIOUS
+    mapfile -t CHANGES < <(applicable_variables NEXT)
+  fi
+  [[ $RECORDED == no || ${#CHANGES[@]} -le 1 ]] || {
+    problem "more than one variable differs from what this host verified last (revision ${PREVIOUS[REVISION]}): $(describe_changes); an earlier step did not end here, or something was set by hand (update.sh --status): finish it or take it back first; nothing was changed"
+  }
+}
+
+# usage: prepare    everything before the first change: the certificate on disk, the servers running as verified
+prepare() {
+  local variable
+  copy_settings NEXT NOW
+  for variable in "${CHANGES[@]}"; do copy_variable PREVIOUS NOW "$variable"; done
+  stage_certificate NEXT || return
+  one_of CERTIFICATE_GENERATION "${CHANGES[@]}" || flip_generation NEXT || return
+  EMPTY_HOST=yes
+  has_servers NEXT || return 0
+  inspect_servers NEXT
+  if [[ ${STATE_OF[pgbouncer]:-} == running ]]; then admin_open; fi
+  if [[ $RECORDED == no ]]; then
+    [[ "${STATE_OF[*]}" != *running* ]] || EMPTY_HOST=no
+  fi
+}
+
+# usage: step_forward VARIABLE    NOW gets NEXT's value, live and verified
+step_forward() {
+  local step=${STEP_NAME[$1]}
+  not_stopped || return
+  say "$(describe_change PREVIOUS NEXT "$1")"
+  copy_variable NEXT NOW "$1"
+  fault_point "$step-begun"
+  "apply_$step" NOW || return
+  fault_point "$step-applied"
+  not_stopped && verify_settings NOW || return
+  fault_point "$step-verified"
+}
+
+# usage: preflight_step VARIABLE
+preflight_step() {
+  declare -gA AFTER=()
+  copy_settings NOW AFTER
+  copy_variable NEXT AFTER "$1"
+  "preflight_${STEP_NAME[$1]}" NOW AFTER
+}
+
+# usage: apply_changes    every change, in the safe order that run_change put them; the first one's preflight was passed before
+apply_changes() {
+  local variable first=yes
+  for variable in "${CHANGES[@]}"; do
+    [[ $first == yes ]] || preflight_step "$variable" || return
+    step_forward "$variable" || return
+    first=no
+  done
+  not_stopped && commit
+}
+
+# usage: put_back    the previous settings, verified, then exit EXIT_FAILED; or EXIT_STUCK and what stands
+put_back() {
+  local why=$REASON what
+  # The way back is not interrupted.
+  trap '' TERM INT
+  STOPPED=''
+  what=$(change_list)
+  say "failed: $why"
+  if [[ $RECORDED == no && $EMPTY_HOST == no ]]; then
+    journal "failed: $what: $why; no record to put back to"
+    say 'this host has no record of what was verified before, so nothing is put back: what stands is as far as this came; remove the cause and run this again'
+    exit "$EXIT_STUCK"
+  fi
+  say 'putting the previous settings back'
+  if restore PREVIOUS "${CHANGES[@]}" && restore_record; then
+    end_transaction
+    journal "failed and put back: $what: $why"
+    say "the previous settings are back and verified; it failed because: $why"
+    exit "$EXIT_FAILED"
+  fi
+  journal "failed and could not be put back: $what: $why; then: $REASON"
+  say "the previous settings could not be put back: $REASON"
+  say "what stands is unverified, see update.sh --status; remove the cause and run any update again: it puts this back first"
+  exit "$EXIT_STUCK"
+}
+
+# usage: restore_record    the record says PREVIOUS again, where a commit got half-way
+restore_record() {
+  if [[ $RECORDED == no ]]; then
+    rm -f "$VOICEAI_STATE/settings.verified"
+  else
+    write_file "$VOICEAI_STATE/settings.verified" 0644 0:0 "$(settings_text PREVIOUS)"
+  fi
+}
+
+# usage: confirm_unchanged SOURCE    nothing to change: verify, record the revision
+confirm_unchanged() {
+  if [[ $1 == edit ]]; then
+    reapply NOW || say "failed: $REASON"
+  fi
+  verify_settings NOW || {
+    journal "does not hold: $REASON"
+    say "these settings were verified before and do not hold now: $REASON"
+    say 'nothing was changed; update.sh --status shows what stands, update.sh --restart-only makes the servers read the settings again'
+    exit "$EXIT_STUCK"
+  }
+  write_file "$VOICEAI_STATE/settings.verified" 0644 0:0 "$(settings_text NOW)" || exit "$EXIT_REFUSED"
+  if [[ $WROTE == yes ]]; then journal "revision ${NOW[REVISION]}: nothing to change, verified"; fi
+  mirror_record || exit "$EXIT_REFUSED"
+  note_hand_changes "$1" PREVIOUS NOW
+  say "nothing to change: revision ${NOW[REVISION]} is verified"
+}
+
+# usage: run_change SOURCE    SOURCE says where NEXT came from: settings (the program), set or edit (by hand)
+run_change() {
+  preflight_needs NEXT || exit "$EXIT_REFUSED"
+  name_containers
+  recover
+  compare || exit "$EXIT_REFUSED"
+  prepare || exit "$EXIT_REFUSED"
+  fault_point prepared
+  bring_up NOW "$RECORDED" || exit
+  if ((${#CHANGES[@]} == 0)); then
+    confirm_unchanged "$1"
+  else
+    mapfile -t CHANGES < <(in_safe_order NEXT "${CHANGES[@]}")
+    preflight_step "${CHANGES[0]}" || exit "$EXIT_REFUSED"
+    fault_point preflight-passed
+    not_stopped && write_intent "$1" "$(change_list)" NEXT || exit "$EXIT_REFUSED"
+    fault_point intent-written
+    apply_changes || put_back
+    note_hand_changes "$1" PREVIOUS NEXT "${CHANGES[@]}"
+    journal "verified: revision ${NOW[REVISION]} ($1): $(describe_changes)"
+    fault_point journalled
+    end_transaction
+    say "revision ${NOW[REVISION]} is verified"
+  fi
+  admin_close
+  print_receipt
+}

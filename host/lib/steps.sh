@@ -1,0 +1,131 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # names that other libraries read, or a function by name
+# shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
+# The step variables as the functions that act on them, and applying, verifying and restoring whole settings.
+
+# preflight_X NOW NEXT · apply_X SETTINGS, for each step variable of settings.sh.
+declare -A STEP_NAME=(
+  [CERTIFICATE_GENERATION]=certificate
+  [POSTGRES_TLS_ENABLED]=postgres
+  [PGBOUNCER_SERVER_TLS_SSLMODE]=pgbouncer
+)
+
+# usage: applicable_variables SETTINGS    prints the step variables that this kind of host has
+applicable_variables() {
+  local variable role
+  for variable in "${STEP_VARIABLES[@]}"; do
+    role=${ROLE_OF_VARIABLE[$variable]:-}
+    if [[ -z $role ]] || has_role "$1" "$role"; then printf '%s\n' "$variable"; fi
+  done
+}
+
+# usage: in_safe_order TARGET VARIABLES...    prints VARIABLES in the order in which they may be applied to reach
+# TARGET: what needs TLS comes after what offers it where TARGET has TLS, before it where TARGET has none
+in_safe_order() {
+  local target=$1 variable forward='' backward=''
+  shift
+  for variable in "${STEP_VARIABLES[@]}"; do
+    one_of "$variable" "$@" || continue
+    forward+=$variable$'\n' backward=$variable$'\n'$backward
+  done
+  if [[ $(variable_value "$target" POSTGRES_TLS_ENABLED) == on || $(server_leg_mode "$target") != plain ]]; then
+    printf '%s' "$forward"
+  else
+    printf '%s' "$backward"
+  fi
+}
+
+# usage: serves_tls SETTINGS    whether a server on this host uses the certificate
+serves_tls() { has_role "$1" postgres && [[ $(variable_value "$1" POSTGRES_TLS_ENABLED) == on ]]; }
+
+# usage: preflight_certificate NOW NEXT    the new pair was staged and checked before this
+preflight_certificate() {
+  local -n _before=$1 _after=$2
+  local mode
+  mode=$(variable_value "$1" PGBOUNCER_SERVER_TLS_SSLMODE)
+  if [[ ${_after[CERTIFICATE_GENERATION]} == 0 ]]; then
+    ! serves_tls "$1" ||
+      problem "CERTIFICATE_GENERATION=0: Postgres on this host serves TLS (POSTGRES_TLS_ENABLED=on): set that to off first; nothing was changed" || return
+    [[ $mode != verify-* ]] ||
+      problem "CERTIFICATE_GENERATION=0: PgBouncer on this host verifies Postgres (PGBOUNCER_SERVER_TLS_SSLMODE=$mode): set that to disable first; nothing was changed"
+  elif [[ -n ${_before[CA_SHA256]} && ${_before[CA_SHA256]} != "${_after[CA_SHA256]}" && $mode == verify-* ]]; then
+    problem "CERTIFICATE_GENERATION=${_after[CERTIFICATE_GENERATION]}: another CA, while PgBouncer on this host verifies Postgres by the present one: a reissue keeps the CA; nothing was changed"
+  fi
+}
+
+# usage: apply_certificate SETTINGS
+apply_certificate() {
+  flip_generation "$1" && fault_point certificate-flipped || return
+  if serves_tls "$1"; then reload_postgres; fi
+}
+
+# usage: stage_certificate SETTINGS    the certificate to disk, and what the proofs need
+stage_certificate() {
+  make_dir "$VOICEAI_TLS" 0755 || return
+  if has_servers "$1"; then ensure_wrong_ca || return; fi
+  stage_generation "$1"
+}
+
+# usage: settings_hold SETTINGS    accepted and refused twins of everything that the servers should do, in one call
+settings_hold() {
+  DIALS=()
+  if has_role "$1" postgres; then postgres_dials "$1"; fi
+  if has_role "$1" pgbouncer; then pgbouncer_dials "$1"; fi
+  if ((${#DIALS[@]})); then dial_all "$(prover "$1")" "${DIALS[@]}"; fi
+  if has_role "$1" postgres; then postgres_holds "$1" || return; fi
+  if has_role "$1" pgbouncer; then pgbouncer_holds "$1" || return; fi
+  if has_role "$1" redis; then redis_answers; fi
+}
+
+# usage: verify_settings SETTINGS    on disk and on the wire; the servers' logs are said where something does not hold
+verify_settings() {
+  local -n _verified=$1
+  local role
+  certificate_holds "$1" || return
+  wait_for "$RELOAD_SECONDS" "the servers to do what revision ${_verified[REVISION]} says" settings_hold "$1" || {
+    for role in postgres pgbouncer; do ! has_role "$1" "$role" || last_log_lines "$role"; done
+    return 1
+  }
+}
+
+# usage: bring_up SETTINGS RECORDED    the servers run and have read what SETTINGS say. On a host without a record a
+# running server keeps what steps change: nobody knows yet what it should be. Fails with EXIT_REFUSED where nothing
+# was changed, with EXIT_STUCK where a server does not do as it should.
+bring_up() {
+  local role keep
+  has_servers "$1" || return 0
+  RENDERED=()
+  inspect_servers "$1"
+  for role in "${SERVER_ROLES[@]}"; do
+    has_role "$1" "$role" || continue
+    keep=''
+    if [[ $2 == no && ${STATE_OF[$role]} == running ]]; then keep=keep; fi
+    "render_$role" "$1" "$keep" || return "$EXIT_REFUSED"
+    [[ ${STATE_OF[$role]} == running ]] || unset "RENDERED[$role]"
+  done
+  start_missing "$1" || return
+  [[ -z ${RENDERED[postgres]:-} ]] || reload_postgres || return "$EXIT_STUCK"
+  [[ -z ${RENDERED[pgbouncer]:-} ]] || reload_pgbouncer || return "$EXIT_STUCK"
+  [[ -z ${RENDERED[redis]:-} ]] || say 'the configuration of voiceai-redis changed: it takes effect when Redis starts the next time'
+}
+
+# usage: restore SETTINGS CHANGES...    puts every one of CHANGES to what SETTINGS say and verifies the whole
+restore() {
+  local settings=$1 variable failed=0
+  shift
+  stage_certificate "$settings" || return
+  bring_up "$settings" no || return
+  for variable in $(in_safe_order "$settings" "$@"); do
+    "apply_${STEP_NAME[$variable]}" "$settings" || failed=1
+  done
+  ((failed == 0)) && verify_settings "$settings"
+}
+
+# usage: reapply SETTINGS    makes the running servers read what the settings say, changed or not
+reapply() {
+  local variable
+  for variable in $(in_safe_order "$1" "${STEP_VARIABLES[@]}"); do
+    [[ -z ${ROLE_OF_VARIABLE[$variable]:-} ]] || has_role "$1" "${ROLE_OF_VARIABLE[$variable]}" || continue
+    "apply_${STEP_NAME[$variable]}" "$1" || return
+  done
+}

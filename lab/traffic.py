@@ -1,0 +1,127 @@
+"""Starting, watching and stopping the load from the machine."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from lab import containers, load
+from lab.errors import LabError
+from lab.hosts import wait_until
+from lab.lab import Lab
+from lab.layout import DATABASE_DNS
+from lab.measure import Request, Window, check_kinds, parse_requests
+
+_MOUNT = "/lab/load"
+_FLOW_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+
+
+class Traffic:
+    """One run of the load on the lab's app host. Use as a context manager, so that it is stopped whatever happens.
+
+    with Traffic(lab, "demo") as traffic:
+        traffic.wait_until_flowing()
+        ...
+    requests = traffic.requests()
+    """
+
+    def __init__(self, lab: Lab, name: str, *, seconds: float = 3600.0) -> None:
+        self._lab = lab
+        self._name = name
+        self._seconds = seconds
+        self._folder = lab.layout.load / name
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start sending, in the background. Raises LabError when a run of that name is under way."""
+        if self._state() == "running" and not self._ended():
+            raise LabError(f"the load {self._name} runs already")
+        self._clear()
+        source = Path(load.__file__)
+        shutil.copyfile(source, self._lab.layout.load / source.name)
+        directory = f"{_MOUNT}/{self._name}"
+        program = (
+            f"python3 -u {_MOUNT}/{source.name} --directory {directory} --passwords {_MOUNT} "
+            f"--database {DATABASE_DNS} --seconds {self._seconds:.0f}"
+        )
+        # The status that the program ended with tells a crash from work.
+        script = f"{program} >{directory}/log 2>&1; echo $? >{directory}/ended"
+        containers.docker("exec", "--detach", self._lab.layout.host("app"), "sh", "-c", script)
+
+    def wait_until_flowing(self, seconds: float = _FLOW_SECONDS) -> None:
+        """Wait until every kind of client has had an answer. Raises LabError with the load's log when none comes."""
+
+        def flowing() -> bool:
+            self._raise_if_ended()
+            answered = {request.kind for request in self.requests() if request.ok}
+            return answered >= {profile.kind for profile in load.PROFILES}
+
+        wait_until(flowing, what=f"every kind of client of the load {self._name} to get an answer", seconds=seconds)
+
+    def quiet(self, seconds: float) -> Window:
+        """Let the load run undisturbed for a while and return that window. Raises LabError when the load ends in it."""
+        start = time.time()
+        while time.time() < start + seconds:
+            self._raise_if_ended()
+            time.sleep(min(0.2, max(0.0, start + seconds - time.time())))
+        return Window(start=start, end=start + seconds)
+
+    def stop(self) -> list[Request]:
+        """Ask the load to end, wait until it has, and return all requests.
+
+        Raises LabError when it does not end, or had ended before it was asked to; LoadInvalid when clients were silent.
+        """
+        if self._state() is None:
+            return []
+        early = self._ended()
+        (self._folder / "stop").touch()
+        wait_until(self._ended, what=f"the load {self._name} to end", seconds=_STOP_SECONDS)
+        if self._state() != "finished" or early:
+            raise LabError(f"the load {self._name} ended by itself; it said:\n{self._log()}")
+        found = self.requests()
+        check_kinds(found, (profile.kind for profile in load.PROFILES))
+        return found
+
+    def requests(self) -> list[Request]:
+        """The requests that have ended until now."""
+        path = self._folder / "requests.jsonl"
+        return parse_requests(path.read_text()) if path.exists() else []
+
+    def worst_lag_ms(self, window: Window) -> float:
+        """How late the load's own process was at worst in the window, milliseconds."""
+        path = self._folder / "lag.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        entries = [json.loads(line) for line in lines if line.endswith("}")]
+        # Each entry stands for the second before it.
+        return max((e["ms"] for e in entries if window.start <= e["start"] <= window.end + 1), default=0.0)
+
+    def _clear(self) -> None:
+        self._lab.run("app", "rm", "-rf", f"{_MOUNT}/{self._name}")
+        self._folder.mkdir(parents=True)
+
+    def _status(self) -> dict[str, Any]:
+        path = self._folder / "status.json"
+        found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return found
+
+    def _state(self) -> str | None:
+        return self._status().get("state")
+
+    def _ended(self) -> bool:
+        return (self._folder / "ended").exists()
+
+    def _raise_if_ended(self) -> None:
+        if self._ended():
+            raise LabError(f"the load {self._name} ended by itself; it said:\n{self._log()}")
+
+    def _log(self) -> str:
+        path = self._folder / "log"
+        return "\n".join(path.read_text(errors="replace").splitlines()[-15:]) if path.exists() else "(nothing)"
