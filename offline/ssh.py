@@ -142,10 +142,6 @@ async def dial_once(connection: Connection, options: dict[str, object]) -> "asyn
             )
     except asyncssh.HostKeyNotVerifiable:
         raise HostKeyMismatch(mismatch_message(connection, pinned, seen)) from None
-    except asyncssh.KeyExchangeFailed as error:
-        if pinned and "host key" in str(error):
-            raise HostKeyMismatch(mismatch_message(connection, pinned, seen)) from None
-        raise DialError(f"ssh: handshake with {connection.address} failed: {error}") from None
     except TimeoutError:
         raise DialError(
             f"dial tcp {connection.address}: no SSH connection within {connection.per_dial_timeout} s"
@@ -159,18 +155,19 @@ async def dial_once(connection: Connection, options: dict[str, object]) -> "asyn
     except asyncssh.DisconnectError as error:
         raise DialError(f"ssh: handshake with {connection.address} failed: {error.reason}") from None
     except OSError as error:
-        reason = error.strerror or str(error)
+        # Asyncio puts the address into strerror; a name that does not resolve has a negative errno.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         raise DialError(f"dial tcp {connection.address}: connect: {reason[:1].lower()}{reason[1:]}") from None
 
 
 def mismatch_message(connection: Connection, pinned: "asyncssh.SSHKey | None", seen: "list[asyncssh.SSHKey]") -> str:
-    assert pinned is not None
-    what = f"offers no {pinned.get_algorithm()} key"
-    if seen:
-        what = f"presented {seen[-1].get_algorithm()} {seen[-1].get_fingerprint()}"
+    def named(key: "asyncssh.SSHKey | None") -> str:
+        return f"{key.get_algorithm()} {key.get_fingerprint()}" if key else "no key"
+
+    presented = seen[-1] if seen else None
     return (
-        f"ssh: handshake failed: ssh: host key mismatch: {connection.address} {what}, but connection.hostKey is"
-        f" {pinned.get_algorithm()} {pinned.get_fingerprint()}; if the host was rebuilt on purpose,"
+        f"ssh: handshake failed: ssh: host key mismatch: {connection.address} presented {named(presented)},"
+        f" but connection.hostKey is {named(pinned)}; if the host was rebuilt on purpose,"
         " put its new key into connection.hostKey"
     )
 
@@ -205,7 +202,9 @@ def client_options(connection: Connection) -> dict[str, object]:
             raise ProviderError(f"connection.hostKey for {connection.address} can't be read: {error}") from None
         # No known host at all, so that the client factory is asked about the one that answers.
         options["known_hosts"] = ([], [], [])
-        options["server_host_key_algs"] = [algorithm.decode() for algorithm in pinned.sig_algorithms]
+        # The pinned type first: a server with keys of several types then presents that one, and a server without it
+        # another, which the mismatch can name.
+        options["server_host_key_algs"] = "^" + ",".join(name.decode() for name in pinned.sig_algorithms)
     return options
 
 

@@ -20,8 +20,11 @@ from toolchain.progress import Progress, say
 
 _STARTED = DOCKER / "started.json"
 _LOG = DOCKER / "dockerd.log"
+# There when systemd runs the machine, sd_booted(3).
+_SYSTEMD = Path("/run/systemd/system")
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_spawned: dict[int, subprocess.Popen[bytes]] = {}
 _WHERE_TO_GET = "install Docker (https://docs.docker.com/engine/install/), start it, then run this again"
 
 
@@ -97,7 +100,7 @@ def _install(progress: Progress) -> None:
 
 
 def _start() -> None:
-    if Path("/run/systemd/system").is_dir():
+    if _SYSTEMD.is_dir():
         capture(["systemctl", "start", "docker"], timeout=_READY_SECONDS)
         if server_version() is not None:
             return
@@ -115,6 +118,8 @@ def _start() -> None:
             start_new_session=True,
             cwd="/",
         )
+    # Held, because a daemon is meant to outlive the object that started it.
+    _spawned[child.pid] = child
     _STARTED.write_text(json.dumps({"pid": child.pid, "since": _started_at(child.pid)}) + "\n")
     deadline = time.monotonic() + _READY_SECONDS
     while server_version() is None:
@@ -143,7 +148,8 @@ def _started_at(pid: int) -> str | None:
 
 def _await_end(pid: int) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
-    while _started_at(pid) is not None:
+    child = _spawned.pop(pid, None)
+    while (child is not None and child.poll() is None) or _started_at(pid) is not None:
         if time.monotonic() > deadline:
             raise SetupError(f"dockerd (process {pid}) did not end within {_STOP_SECONDS:.0f} s; its log is {_LOG}")
         time.sleep(0.1)

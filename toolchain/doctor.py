@@ -35,12 +35,17 @@ class Row:
 
 def report() -> int:
     """Print the table; 1 when anything is missing, else 0."""
-    rows = [*_python(), *_engine(), *_docker(), *_lab(), *_linters()]
-    print(table(rows))
-    missing = [row for row in rows if row.advice]
+    found = rows()
+    print(table(found))
+    missing = [row for row in found if row.advice]
     if missing:
-        print(f"\n{len(missing)} of {len(rows)} missing.")
+        print(f"\n{len(missing)} of {len(found)} missing.")
     return 1 if missing else 0
+
+
+def rows() -> list[Row]:
+    """What was found, a row a tool."""
+    return [*_python(), *_engine(), *_docker(), *_lab(), *_linters()]
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -161,6 +161,8 @@ def _install_plugins(program: Path, progress: Progress) -> None:
                 env=_quiet_environment(),
                 timeout=_PLUGIN_TIMEOUT,
             )
+        if not _plugin_folder(name).is_dir():
+            raise Declined(f"{program} installed its {name} provider, and {_plugin_folder(name)} is not there")
 
 
 def _plugin_folder(name: str) -> Path:

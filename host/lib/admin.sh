@@ -18,6 +18,7 @@ admin_open() {
   }; } 2>/dev/null
   # Descriptors of our own: bash closes a coprocess's as soon as it ends, with its last words unread.
   exec {ADMIN_INPUT}>&"${ADMIN[1]}" {ADMIN_OUTPUT}<&"${ADMIN[0]}"
+  # shellcheck disable=SC1083  # the form for a descriptor in an array's element
   exec {ADMIN[1]}>&- {ADMIN[0]}<&-
 }
 

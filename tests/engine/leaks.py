@@ -1,7 +1,7 @@
 """Looks for a private key in texts, in every form in which one leaks: PEM, base64 of PEM, and the bare number.
 
-The needles are taken from the part of the key that is secret: a key's file also holds its public half, which is in every
-certificate.
+The needles are taken from the part of the key that is secret: a key's file also holds its public half, which is in
+every certificate.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class WatchedStack(Stack):
         process = subprocess.Popen(
             ["pulumi", *arguments, "--non-interactive", "--color", "never"],
             cwd=self.project,
-            env=self._environment(),
+            env=self.variables(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -81,6 +81,19 @@ class WatchedStack(Stack):
             process.communicate()
             for pid in self.processes():
                 os.kill(pid, signal.SIGKILL)
+
+    def checkpoint(self) -> dict[str, dict[str, Any]]:
+        """The state's resources by name, read from its file; a secret is an object with its ciphertext."""
+        path = self.folder / "state" / ".pulumi" / "stacks" / "trial" / "dev.json"
+        latest = json.loads(path.read_text())["checkpoint"]["latest"] or {}
+        return {resource["urn"].rsplit("::", 1)[1]: resource for resource in latest.get("resources") or []}
+
+    def state_files(self) -> dict[str, bytes]:
+        """The backend's files, backups and history included."""
+        return {str(path): path.read_bytes() for path in (self.folder / "state").rglob("*") if path.is_file()}
+
+    def exported(self) -> dict[str, Any]:
+        return dict(self.checkpoint()["trial-dev"].get("outputs", {}))
 
     def processes(self) -> dict[int, str]:
         """The stack's processes that are alive: id -> command line."""
@@ -107,7 +120,7 @@ import pulumi_command as command
 
 
 def unsealed(value):
-    """{"secret": …}, {"file": …}, {"folder": …} and {"text": …} of resources.json become what they stand for."""
+    """{"secret": …}, {"file": …}, {"stdout of": …} … of resources.json become what they stand for."""
     if isinstance(value, dict) and len(value) == 1:
         [(kind, inner)] = value.items()
         make = {
@@ -115,6 +128,7 @@ def unsealed(value):
             "file": pulumi.FileAsset,
             "folder": pulumi.FileArchive,
             "text": pulumi.StringAsset,
+            "stdout of": lambda name: made[name].stdout,
         }.get(kind)
         return make(inner) if make else value
     return value
@@ -126,11 +140,12 @@ types = {
     "local": command.local.Command,
     "copyfile": command.remote.CopyFile,
 }
+made = {}
 for name, spec in json.loads(Path("resources.json").read_text()).items():
     arguments = {key: unsealed(value) for key, value in spec["arguments"].items()}
-    made = types[spec["type"]](name, **arguments)
+    made[name] = types[spec["type"]](name, **arguments)
     if spec["type"] in ("remote", "local"):
-        pulumi.export(name, made.stdout)
+        pulumi.export(name, made[name].stdout)
 '''
 
 

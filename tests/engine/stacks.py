@@ -50,7 +50,7 @@ class Stack:
 
     def __post_init__(self) -> None:
         for name in ("state", "tmp", "project"):
-            (self.folder / name).mkdir(exist_ok=True)
+            (self.folder / name).mkdir(exist_ok=True, parents=True)
         project = {"name": "trial", "runtime": {"name": "python", "options": {"virtualenv": sys.prefix}}}
         (self.project / "Pulumi.yaml").write_text(json.dumps(project))
         self.write(self.program)
@@ -95,12 +95,6 @@ class Stack:
 
     def up(self, *arguments: str) -> Ran:
         return self.ok("up", "--yes", "--skip-preview", *arguments)
-
-    def preview(self) -> Ran:
-        return self.ok("preview", "--diff")
-
-    def configure(self, key: str, value: str) -> None:
-        self.ok("config", "set", key, value)
 
     def outputs(self) -> dict[str, Any]:
         return dict(json.loads(self.ok("stack", "output", "--json").stdout))

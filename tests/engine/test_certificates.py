@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,47 +27,31 @@ for name in ("ca_pem", "ca_sha256", "certificate_pem", "certificate_sha256", "no
 """
 
 
-def made(folder: Path) -> Stack:
-    stack = Stack(folder=folder, program=PROGRAM)
-    for key, value in {"names": "db.lab.internal", "days": "397", "generation": "1"}.items():
-        stack.configure(key, value)
-    return stack
-
-
-@dataclass(kw_only=True)
-class Moment:
-    """What one change of config previewed, and what stood after its `up`."""
-
-    preview: str
-    outputs: dict[str, Any]
-
-
 @dataclass
 class Life:
-    stack: Stack
-    moments: dict[str, Moment] = field(default_factory=dict)
-    second_up: Ran | None = None
+    """One stack: issued, a SAN added, then days and generation changed at once. Outputs after each `up`."""
 
-    def change(self, label: str, **config: str) -> None:
-        for key, value in config.items():
-            self.stack.configure(key, value)
-        preview = self.stack.preview().stdout
-        self.stack.up()
-        self.moments[label] = Moment(preview=preview, outputs=self.stack.outputs())
+    stack: Stack
+    preview: str = ""
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+
+    def up(self, *arguments: str, **config: str) -> Ran:
+        ran = self.stack.ok("up", "--yes", *arguments, *(f"--config={key}={value}" for key, value in config.items()))
+        self.outputs.append(self.stack.outputs())
+        return ran
 
 
 @pytest.fixture(scope="module")
-def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
-    life = Life(made(tmp_path_factory.mktemp("life")))
-    life.change("first")
-    life.second_up = life.stack.up()
-    life.change("san", names="db2.internal,db.lab.internal")
-    life.change("days and generation", days="90", generation="2")
-    yield life
+def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    life = Life(Stack(folder=tmp_path_factory.mktemp("life"), program=PROGRAM))
+    life.up("--skip-preview", names="db.lab.internal", days="397", generation="1")
+    life.preview = life.up("--diff", names="db2.internal,db.lab.internal").stdout.partition("Updating (dev)")[0]
+    life.up("--skip-preview", days="90", generation="2")
+    return life
 
 
 def test_first_up_issues_a_working_chain(life: Life) -> None:
-    outputs = life.moments["first"].outputs
+    outputs = life.outputs[0]
     info = check(
         ca_pem=outputs["ca_pem"],
         certificate_pem=outputs["certificate_pem"],
@@ -77,43 +60,57 @@ def test_first_up_issues_a_working_chain(life: Life) -> None:
         now=datetime.now(UTC),
     )
     assert (outputs["certificate_sha256"], outputs["not_after"]) == (info.sha256, info.not_after.isoformat())
-    assert "first issue" in life.moments["first"].preview
 
 
-def test_second_up_changes_nothing(life: Life) -> None:
-    assert life.second_up is not None
-    assert "4 unchanged" in life.second_up.stdout
-    assert "updated" not in life.second_up.stdout
+def test_preview_says_why_and_touches_the_server_certificate_alone(life: Life) -> None:
+    assert '"first issue" => "SAN added: db2.internal"' in life.preview
+    assert "~ 1 to update\n    3 unchanged" in life.preview
 
 
-@pytest.mark.parametrize(
-    ("moment", "why"),
-    [("san", "SAN added: db2.internal"), ("days and generation", "days 397 → 90, CERTIFICATE_GENERATION 1 → 2")],
-)
-def test_preview_says_why_and_touches_the_server_certificate_alone(life: Life, moment: str, why: str) -> None:
-    preview = life.moments[moment].preview
-    assert f'=> "{why}"' in preview
-    assert "~ 1 to update\n    3 unchanged" in preview
-    assert life.moments[moment].outputs["reason"] == why
+def test_each_issue_keeps_its_reason(life: Life) -> None:
+    assert [outputs["reason"] for outputs in life.outputs] == [
+        "first issue",
+        "SAN added: db2.internal",
+        "days 397 → 90, CERTIFICATE_GENERATION 1 → 2",
+    ]
 
 
 def test_reissue_keeps_the_ca_and_makes_another_certificate(life: Life) -> None:
-    moments = [moment.outputs for moment in life.moments.values()]
-    assert len({outputs["ca_pem"] for outputs in moments}) == 1
-    assert len({outputs["certificate_sha256"] for outputs in moments}) == 3
-    last = moments[-1]
+    assert len({outputs["ca_pem"] for outputs in life.outputs}) == 1
+    assert len({outputs["certificate_sha256"] for outputs in life.outputs}) == 3
+    last = life.outputs[-1]
     assert last["names"] == ["db.lab.internal", "db2.internal"]
     left = datetime.fromisoformat(last["not_after"]) - datetime.now(UTC)
     assert timedelta(days=89) < left <= timedelta(days=90)
 
 
-def test_expired_certificate_is_not_reissued_by_an_up(life: Life) -> None:
+def test_neither_an_expired_certificate_nor_changed_code_reissues(life: Life, tmp_path: Path) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=1000)
     authority = create_authority("long ago", now=long_ago)
     expired = issue_server(authority, CertificateRequest(names=("db.lab.internal",)), now=long_ago)
     _put_into_state(life.stack, expired)
-    assert "4 unchanged" in life.stack.up().stdout
-    assert life.stack.outputs()["certificate_pem"] == expired.certificate_pem
+    _change_code(tmp_path)
+    before = life.stack.resources()
+    life.stack.environment["PYTHONPATH"] = str(tmp_path)
+    try:
+        assert "4 unchanged" in life.stack.up().stdout
+    finally:
+        del life.stack.environment["PYTHONPATH"]
+    after = life.stack.resources()
+    assert after["certificates.server"]["outputs"]["certificate_pem"] == expired.certificate_pem
+    for name in ("certificates.authority", "certificates.server"):
+        assert after[name]["outputs"]["__provider"] == before[name]["outputs"]["__provider"]
+        assert len(after[name]["outputs"]["__provider"]) < 120
+
+
+def _change_code(folder: Path) -> None:
+    """The project's packages copied there, the provider's module changed."""
+    for package in ("components", "pki", "rollout"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    changed = folder / "components" / "certificates.py"
+    before = changed.read_text()
+    changed.write_text(before.replace("def _now()", "def _added() -> None: ...\n\n\ndef _now()"))
+    assert changed.read_text() != before
 
 
 def _put_into_state(stack: Stack, pair: KeyPair) -> None:
@@ -125,31 +122,13 @@ def _put_into_state(stack: Stack, pair: KeyPair) -> None:
     stack.ok("stack", "import", "--file", str(file))
 
 
-def test_changed_code_changes_nothing_in_the_stack(life: Life, tmp_path: Path) -> None:
-    before = life.stack.resources()
-    for package in ("components", "pki", "rollout"):
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    changed = tmp_path / "components" / "certificates.py"
-    changed.write_text(changed.read_text().replace("def _now()", "def _added() -> None: ...\n\n\ndef _now()"))
-    life.stack.environment["PYTHONPATH"] = str(tmp_path)
-    try:
-        assert "4 unchanged" in life.stack.up().stdout
-    finally:
-        del life.stack.environment["PYTHONPATH"]
-    after = life.stack.resources()
-    for name in ("certificates.authority", "certificates.server"):
-        assert after[name]["outputs"]["__provider"] == before[name]["outputs"]["__provider"]
-        assert len(after[name]["outputs"]["__provider"]) < 120
-
-
 def test_without_the_passphrase_that_sealed_the_cas_key_nothing_changes_and_the_error_says_what_to_set(
     life: Life,
 ) -> None:
     before = life.stack.outputs()
-    life.stack.configure("generation", "3")
     life.stack.environment["INTERNAL_TLS_SEALING_PASSPHRASE"] = "another one"
     try:
-        said = life.stack.refused("up", "--yes", "--skip-preview").output
+        said = life.stack.refused("up", "--yes", "--skip-preview", "--config=generation=3").output
     finally:
         del life.stack.environment["INTERNAL_TLS_SEALING_PASSPHRASE"]
     assert "Set INTERNAL_TLS_SEALING_PASSPHRASE to the passphrase that was in force when the CA was made" in said

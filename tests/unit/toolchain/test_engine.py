@@ -2,17 +2,22 @@
 
 import json
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
-from toolchain import engine
+from toolchain import engine, versions
 from toolchain.engine import Declined, Engine
 from toolchain.errors import SetupError
+from toolchain.paths import REQUIREMENTS
 from toolchain.process import CommandFailed
 
 FOUND = Engine(variant="official", version="3.250.0", bin=Path("/somewhere/bin"), origin="PATH")
+
+
+def silent(_title: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 def declining(reason: str) -> engine.Source:
@@ -64,7 +69,7 @@ def program(path: Path, prints: str) -> Path:
 
 def install_plugins(home: Path) -> None:
     for name in ("aws", "command"):
-        version = engine.versions.show(engine.versions.pinned(engine.REQUIREMENTS.read_text(), f"pulumi-{name}"))
+        version = versions.show(versions.pinned(REQUIREMENTS.read_text(), f"pulumi-{name}"))
         (home / "plugins" / f"resource-{name}-v{version}").mkdir(parents=True)
 
 
@@ -75,7 +80,7 @@ def test_an_engine_on_path_with_its_language_host_and_plugins_is_taken(
     program(places / "bin" / "pulumi-language-python", "")
     install_plugins(places / "home")
     monkeypatch.setenv("PATH", f"{places / 'bin'}:/usr/bin:/bin")
-    found = engine.from_path(nullcontext)
+    found = engine.from_path(silent)
     assert (found.variant, found.version, found.bin) == ("official", "3.260.0", places / "bin")
 
 
@@ -96,7 +101,7 @@ def test_an_engine_on_path_that_lacks_something_is_declined_with_the_reason(
     install_plugins(places / "home")
     monkeypatch.setenv("PATH", f"{places / 'bin'}:/usr/bin:/bin")
     with pytest.raises(Declined, match=reason):
-        engine.from_path(nullcontext)
+        engine.from_path(silent)
 
 
 def test_our_own_engine_and_stand_ins_on_path_are_not_taken_for_the_vendors(
@@ -106,7 +111,7 @@ def test_our_own_engine_and_stand_ins_on_path_are_not_taken_for_the_vendors(
     program(places / "stand-ins" / "pulumi-language-python", "")
     monkeypatch.setenv("PATH", os.pathsep.join([str(places / "stand-ins"), str(places / "engine"), "/usr/bin", "/bin"]))
     with pytest.raises(Declined, match="no `pulumi` on PATH"):
-        engine.from_path(nullcontext)
+        engine.from_path(silent)
 
 
 def test_what_was_recorded_is_found_again_until_its_program_is_gone(places: Path) -> None:
@@ -123,7 +128,7 @@ def test_a_cached_engine_that_is_too_old_for_the_project_is_declined(places: Pat
     program(places / "engine" / "pulumi", "v3.250.0")
     engine.record(Engine(variant="built", version="3.250.0", bin=places / "engine", origin="its Go module"))
     (places / "Pulumi.yaml").write_text('requiredPulumiVersion: ">=3.300.0"\n')
-    with pytest.raises(Declined, match=">=3.300.0"):
+    with pytest.raises(Declined, match=r">=3\.300\.0"):
         engine.from_cache()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import apt, doctor, dockerd, linting, lock
+from toolchain import apt, dockerd, doctor, linting, lock
 from toolchain.errors import SetupError
 from toolchain.locking import held
 from toolchain.paths import ROOT

@@ -1,0 +1,79 @@
+"""`make demo`: Postgres goes from plaintext to TLS and back while requests keep succeeding, and the figures are shown.
+
+Leaves the lab up with all steps taken, so that one can look around.
+"""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from lab import report, walk
+from lab.containers import DockerError
+from lab.errors import LabError
+from lab.lab import Lab
+from lab.layout import DEFAULT_ID
+from lab.measure import LoadInvalid
+from lab.traffic import Traffic
+from toolchain.errors import SetupError, Terminated
+from toolchain.progress import say
+
+LOOK_AROUND = """
+The lab is up, with all steps taken. Look around:
+  . build/{lab}/env && pulumi stack output          where the rollout stands
+  . build/{lab}/env && pulumi config set PGBOUNCER_SERVER_TLS_SSLMODE disable && pulumi preview
+  .venv/bin/python -m lab ssh database /opt/voiceai/update.sh --status
+  .venv/bin/python -m lab ssh database 'cd /opt/voiceai && docker compose exec -T voiceai-postgres psql -U voiceai \\
+      -c "SELECT ssl, version FROM pg_stat_ssl WHERE pid=pg_backend_pid();"'
+Take it down: make lab-down"""
+
+
+def run(rounds: int) -> int:
+    """Lab, rollout, table, `build/demo.json`. 1 when a request failed, else 0."""
+    lab = Lab()
+    lab.up()
+    walker = walk.Walker(lab)
+    walker.to_start()
+    with Traffic(lab, "demo") as traffic:
+        traffic.wait_until_flowing()
+        steps = list(walker.rounds(rounds, traffic))
+    requests = traffic.requests()
+    for move in walk.forward():
+        walker.set(move.key, move.value)
+        walker.up()
+    measured = walk.over_rounds(walk.rows(steps, requests))
+    failed = walk.failures(steps, requests)
+    path = walk.report_path(lab, "demo")
+    report.write(path, {"steps": measured, "failures": failed})
+    print(walk.table(measured))
+    print(
+        f"\nThe same in {path.relative_to(lab.layout.project)}. A step's noise is a quiet window against another one."
+    )
+    for line in failed:
+        print(line)
+    print(LOOK_AROUND.format(lab=DEFAULT_ID))
+    return 1 if failed else 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 done, 1 failed with a sentence, 130 interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=1, help="how often forward and back (default: 1)")
+    chosen = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return run(chosen.rounds)
+    except (LabError, DockerError, SetupError, LoadInvalid) as error:
+        say(f"demo: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("\ndemo: interrupted; run it again to go on, or `make lab-down`")
+        return 130
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,407 @@
+"""init.sh: certificates and configuration to disk, checked before anyone sees them, and nothing twice."""
+
+import base64
+import dataclasses
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.host.conftest import Roots, SecretsManager, roots_in, system_path
+from tests.host.issuing import SECRETS, Generation, app_settings, authority, server, server_settings, settings_text
+
+KEY = SECRETS["SECRET_KEY"]
+CERT = SECRETS["SECRET_CERT"]
+CA = SECRETS["SECRET_CA"]
+
+
+def wanted(generation: Generation, **changed: str) -> str:
+    return settings_text(server_settings(**generation.settings(), **changed))
+
+
+def init(host: Roots, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return host.run("init.sh", "--settings", str(host.settings(text)), **environment)
+
+
+def wait_until(what: str, holds: threading.Event | None = None, *, path: Path | None = None) -> None:
+    """Await a condition for at most ten seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if (holds and holds.is_set()) or (path and path.exists()):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"waited ten seconds for {what}")
+
+
+def test_the_three_secrets_become_files_by_either_reader(
+    tmp_path: Path, secrets: SecretsManager, reader: Path, generations: dict[int, Generation]
+) -> None:
+    one = generations[1]
+    secrets.put(one.secrets())
+    host = roots_in(tmp_path, f"{reader}:{system_path()}", AWS_ENDPOINT_URL=secrets.url)
+    done = init(host, wanted(one))
+    assert done.returncode == 0, done.stderr
+    assert (host.tls / "ca.crt").read_bytes() == one.ca.pem
+    assert (host.tls / "server.crt").read_bytes() == one.leaf.pem
+    assert (host.tls / "server.key").read_bytes() == one.leaf.key_pem
+    key = (host.tls / "server.key").stat()
+    assert (stat.S_IMODE(key.st_mode), key.st_uid, key.st_gid) == (0o600, 70, 70)
+    assert (host.tls / "current").readlink() == Path(f"generations/1-{one.leaf.sha256[:12]}")
+    assert (host.tls / "server.key").readlink() == Path("current/server.key")
+    before = host.listing()
+    again = init(host, wanted(one))
+    assert again.returncode == 0, again.stderr
+    assert host.listing() == before
+
+
+def test_the_environment_file_says_where_secrets_manager_is_and_is_never_printed(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+) -> None:
+    secrets.put(generations[1].secrets())
+    lines = f'AWS_ENDPOINT_URL_SECRETS_MANAGER="{secrets.url}"\nAWS_ACCESS_KEY_ID=site-id\nAWS_SECRET_ACCESS_KEY=hush\n'
+    (host.etc / "environment").write_text(lines)
+    bare = {key: value for key, value in host.environment.items() if not key.startswith("AWS_")}
+    done = dataclasses.replace(host, environment=bare).run(
+        "init.sh", "--settings", str(host.settings(wanted(generations[1])))
+    )
+    assert done.returncode == 0, done.stderr
+    assert "hush" not in done.stdout + done.stderr
+
+
+def test_an_app_host_gets_the_ca_and_nothing_else(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+) -> None:
+    one = generations[1]
+    secrets.put({CA: one.secrets()[CA]})
+    done = init(host, settings_text(app_settings(**one.settings())))
+    assert done.returncode == 0, done.stderr
+    assert (host.tls / "ca.crt").read_bytes() == one.ca.pem
+    assert {path.name for path in host.tls.rglob("*") if not path.is_dir()} == {"ca.crt"}
+    assert sorted(path.name for path in host.etc.iterdir()) == ["postgres_password", "redis_password"]
+
+
+def test_a_second_generation_replaces_all_three_files_at_once_and_the_first_stays_for_the_way_back(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+) -> None:
+    for generation in generations.values():
+        secrets.put(generation.secrets())
+        assert init(host, wanted(generation)).returncode == 0
+    assert (host.tls / "server.crt").read_bytes() == generations[2].leaf.pem
+    secrets.remove_all()
+    back = init(host, wanted(generations[1]))
+    assert back.returncode == 0, back.stderr
+    assert (host.tls / "server.key").read_bytes() == generations[1].leaf.key_pem
+    assert len(list((host.tls / "generations").iterdir())) == 2
+
+
+def test_older_generations_are_removed(host: Roots, secrets: SecretsManager, generations: dict[int, Generation]) -> None:
+    ca = generations[1].ca
+    third = Generation(number=3, ca=ca, leaf=server(ca))
+    for generation in (*generations.values(), third):
+        secrets.put(generation.secrets())
+        assert init(host, wanted(generation)).returncode == 0
+    kept = {path.name[0] for path in (host.tls / "generations").iterdir()}
+    assert kept == {"2", "3"}
+
+
+def test_generation_zero_removes_nothing_and_says_so(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+) -> None:
+    secrets.put(generations[1].secrets())
+    init(host, wanted(generations[1]))
+    before = host.listing()
+    done = init(host, settings_text(server_settings()))
+    assert done.returncode == 0, done.stderr
+    assert "stay" in done.stderr
+    assert host.listing() == before
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def bad_secrets(one: Generation) -> dict[str, tuple[dict[str, str], dict[str, str], list[str]]]:
+    """name → (settings changed, secrets changed, words of the refusal)."""
+    other = Generation(number=1, ca=one.ca, leaf=server(one.ca))
+    fake_ca = authority(is_ca=False)
+    false_leaf = server(fake_ca)
+    foreign = server(authority("another CA"))
+    expired = server(one.ca, days=-1)
+    narrow = server(one.ca, names=("db.lab.internal", "voiceai-postgres"))
+    half = one.secrets()[KEY]
+    return {
+        "key of another pair": ({}, {KEY: other.secrets()[KEY]}, [f"secret {KEY}", "does not belong"]),
+        "another certificate": ({}, other.secrets(), [f"secret {CERT}", "the settings want", one.leaf.sha256]),
+        "another CA": ({}, {CA: encoded(authority().pem)}, [f"secret {CA}", "the settings want", one.ca.sha256]),
+        "no CA": (
+            {"CA_SHA256": fake_ca.sha256, "CERTIFICATE_SHA256": false_leaf.sha256},
+            Generation(number=1, ca=fake_ca, leaf=false_leaf).secrets(),
+            [f"secret {CA}", "is not a CA"],
+        ),
+        "another issuer": (
+            {"CERTIFICATE_SHA256": foreign.sha256},
+            Generation(number=1, ca=one.ca, leaf=foreign).secrets(),
+            [f"secret {CERT}", "is not a server certificate of this CA"],
+        ),
+        "expired": (
+            {"CERTIFICATE_SHA256": expired.sha256},
+            Generation(number=1, ca=one.ca, leaf=expired).secrets(),
+            [f"secret {CERT}", "has expired", "CERTIFICATE_GENERATION"],
+        ),
+        "name not covered": (
+            {"CERTIFICATE_SHA256": narrow.sha256},
+            Generation(number=1, ca=one.ca, leaf=narrow).secrets(),
+            ["does not cover voiceai-pgbouncer voiceai-redis", "db.lab.internal voiceai-postgres"],
+        ),
+        "not base64": ({}, {KEY: "!" + half[1:]}, [f"secret {KEY} is corrupt", "not base64"]),
+        "cut short": ({}, {KEY: half[: len(half) // 2]}, [f"secret {KEY}"]),
+        "not PEM": ({}, {CERT: encoded(b"no certificate at all")}, [f"secret {CERT} is corrupt"]),
+        "empty": ({}, {KEY: encoded(b"\n")}, [f"secret {KEY} is corrupt"]),
+    }
+
+
+BAD = list(bad_secrets(Generation(number=1, ca=(_ca := authority()), leaf=server(_ca))))
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("already", [False, True], ids=["first", "reissue"])
+def test_a_pair_that_fails_a_check_is_refused_and_what_was_there_stays(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation], case: str, already: bool
+) -> None:
+    one = generations[1]
+    if already:
+        # The generation asked for is a second one then.
+        secrets.put(one.secrets())
+        assert init(host, wanted(one)).returncode == 0
+        one = generations[2]
+    changed, values, words = bad_secrets(one)[case]
+    secrets.put({**one.secrets(), **values})
+    before = host.listing()
+    done = init(host, settings_text(server_settings(**{**one.settings(), **changed})))
+    assert done.returncode == 3, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert {path for path in host.listing() if "wrong-ca" not in path and not path.endswith("generations")} - {
+        str(host.tls)
+    } == set(before) - {str(host.tls), str(host.tls / "wrong-ca.crt"), str(host.tls / "generations")}
+    if already:
+        assert (host.tls / "server.crt").read_bytes() == generations[1].leaf.pem
+
+
+@pytest.mark.parametrize("absent", [CA, CERT, KEY])
+def test_an_absent_secret_is_named_by_either_reader(
+    tmp_path: Path, secrets: SecretsManager, reader: Path, generations: dict[int, Generation], absent: str
+) -> None:
+    secrets.put({name: value for name, value in generations[1].secrets().items() if name != absent})
+    host = roots_in(tmp_path, f"{reader}:{system_path()}", AWS_ENDPOINT_URL=secrets.url)
+    done = init(host, wanted(generations[1]))
+    assert done.returncode == 3
+    assert f"secret {absent} is not in Secrets Manager (eu-west-1, {secrets.url})" in done.stderr
+    assert not (host.tls / "current").exists()
+
+
+def test_secrets_manager_down_is_said_by_either_reader(
+    tmp_path: Path, reader: Path, generations: dict[int, Generation]
+) -> None:
+    # Port 9 of the loopback: nothing listens there.
+    host = roots_in(tmp_path, f"{reader}:{system_path()}", AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    done = init(host, wanted(generations[1]))
+    assert done.returncode == 3
+    assert "Secrets Manager (eu-west-1, http://127.0.0.1:9) does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (host.tls / "current").exists()
+
+
+def test_a_disk_with_the_right_generation_asks_nobody(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+) -> None:
+    secrets.put(generations[1].secrets())
+    init(host, wanted(generations[1]))
+    done = init(host, wanted(generations[1]), AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("damage", ["content", "mode", "owner"])
+def test_a_damaged_key_on_disk_is_fetched_again(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation], damage: str
+) -> None:
+    secrets.put(generations[1].secrets())
+    init(host, wanted(generations[1]))
+    key = host.tls / "server.key"
+    match damage:
+        case "content":
+            key.write_bytes(generations[2].leaf.key_pem)
+        case "mode":
+            key.chmod(0o644)
+        case _:
+            os.chown(key, 0, 0)
+    done = init(host, wanted(generations[1]))
+    assert done.returncode == 0, done.stderr
+    assert key.read_bytes() == generations[1].leaf.key_pem
+    assert (stat.S_IMODE(key.stat().st_mode), key.stat().st_uid) == (0o600, 70)
+
+
+def slow_reader(bin_dir: Path, generation: Generation) -> tuple[Path, Path]:
+    """An `aws` that prints half of the key, makes `half`, and waits for `go` before the rest."""
+    half, go = bin_dir / "half", bin_dir / "go"
+    cases = "".join(
+        f"    {name}) value={value}; {'slow=yes' if name == KEY else 'slow='};;\n"
+        for name, value in generation.secrets().items()
+    )
+    script = bin_dir / "aws"
+    script.write_text(
+        "#!/bin/bash\nwhile (($#)); do case $1 in --secret-id) name=$2;; esac; shift; done\n"
+        f"case $name in\n{cases}esac\n"
+        'if [[ $slow ]]; then printf %s "${value:0:200}"; touch ' + str(half) + "\n"
+        "for ((i = 0; i < 1000; i++)); do [[ -e " + str(go) + " ]] && break; sleep 0.01; done\n"
+        'printf %s "${value:200}"; else printf %s "$value"; fi\n'
+    )
+    script.chmod(0o755)
+    return half, go
+
+
+def test_the_key_is_0600_and_70_70_from_its_first_byte_and_no_one_may_enter_its_directory(
+    host: Roots, generations: dict[int, Generation]
+) -> None:
+    half, go = slow_reader(host.etc.parent / "bin", generations[1])
+    asked = host.settings(wanted(generations[1]))
+    environment = {**host.environment, "PATH": f"{host.etc.parent / 'bin'}:{host.environment['PATH']}"}
+    running = subprocess.Popen([host.bundle / "init.sh", "--settings", asked], env=environment)
+    try:
+        wait_until("half of the key", path=half)
+        staged = next((host.tls / "generations").glob(".*/server.key"))
+        deadline = time.monotonic() + 10
+        while not staged.stat().st_size and time.monotonic() < deadline:
+            go.touch()
+            time.sleep(0.001)
+        seen = staged.stat() if staged.exists() else (host.tls / "server.key").stat()
+        folder = staged.parent.stat() if staged.exists() else None
+        assert (stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid) == (0o600, 70, 70)
+        assert folder is None or stat.S_IMODE(folder.st_mode) == 0o700
+    finally:
+        go.touch()
+        assert running.wait(30) == 0
+
+
+def test_init_killed_half_way_leaves_nothing_that_the_next_run_minds(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+) -> None:
+    bin_dir = host.etc.parent / "bin"
+    half, go = slow_reader(bin_dir, generations[1])
+    asked = host.settings(wanted(generations[1]))
+    running = subprocess.Popen(
+        [host.bundle / "init.sh", "--settings", asked],
+        env={**host.environment, "PATH": f"{bin_dir}:{host.environment['PATH']}"},
+    )
+    wait_until("half of the key", path=half)
+    running.kill()
+    running.wait(10)
+    assert not (host.tls / "current").exists()
+    (bin_dir / "aws").unlink()
+    go.touch()
+    secrets.put(generations[1].secrets())
+    done = init(host, wanted(generations[1]))
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (host.tls / "generations").iterdir()] == [f"1-{generations[1].leaf.sha256[:12]}"]
+
+
+@contextmanager
+def watched_processes(needles: list[bytes]) -> Iterator[list[str]]:
+    """Look at every process's arguments, all the time; yields what was found."""
+    found: list[str] = []
+    ended, begun = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            for process in Path("/proc").glob("[0-9]*"):
+                try:
+                    arguments = (process / "cmdline").read_bytes()
+                except OSError:
+                    continue
+                if any(needle in arguments for needle in needles):
+                    found.append(arguments[:80].decode(errors="replace"))
+            begun.set()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    wait_until("the first look at all processes", begun)
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join(10)
+
+
+def secret_needles(host: Roots, generation: Generation) -> list[bytes]:
+    body = b"".join(generation.leaf.key_pem.splitlines()[1:-1])
+    text = generation.secrets()[KEY].encode()
+    passwords = [(host.etc / name).read_bytes().strip() for name in ("postgres_password", "redis_password")]
+    return [body[10:40], text[60:90], *passwords]
+
+
+def test_no_secret_is_in_any_argument_or_message_or_world_readable_file(
+    tmp_path: Path, secrets: SecretsManager, reader: Path, generations: dict[int, Generation]
+) -> None:
+    one = generations[1]
+    secrets.put(one.secrets())
+    host = roots_in(tmp_path, f"{reader}:{system_path()}", AWS_ENDPOINT_URL=secrets.url)
+    needles = secret_needles(host, one)
+    with watched_processes(needles) as found:
+        done = init(host, wanted(one))
+    assert done.returncode == 0, done.stderr
+    assert found == []
+    assert not any(needle in (done.stdout + done.stderr).encode() for needle in needles)
+    private = {"server.key", "pgpass", "password", "userlist.txt", "auth.conf", "postgres_password", "redis_password"}
+    for path in (path for root in (host.etc, host.tls) for path in root.rglob("*") if path.is_file()):
+        holds_secret = any(needle in path.read_bytes().replace(b"\n", b"") for needle in needles)
+        assert not holds_secret or path.name in private, path
+        if path.name in private:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_the_watch_over_arguments_sees_a_planted_secret() -> None:
+    with watched_processes([b"planted-needle"]) as found:
+        planted = subprocess.Popen([sys.executable, "-c", "input()", "planted-needle"], stdin=subprocess.PIPE)
+        deadline = time.monotonic() + 10
+        while not found and time.monotonic() < deadline:
+            time.sleep(0.01)
+        planted.communicate(b"\n")
+    assert found
+
+
+def test_init_without_settings_takes_what_was_verified_last(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+) -> None:
+    assert "nothing to do" in host.run("init.sh").stderr
+    secrets.put(generations[1].secrets())
+    host.state.mkdir(exist_ok=True)
+    (host.state / "settings.verified").write_text(wanted(generations[1]))
+    done = host.run("init.sh")
+    assert done.returncode == 0, done.stderr
+    assert (host.tls / "server.crt").read_bytes() == generations[1].leaf.pem
+
+
+def test_the_wrong_ca_has_no_key_anywhere_and_is_made_once(host: Roots) -> None:
+    init(host, settings_text(server_settings()))
+    made = (host.tls / "wrong-ca.crt").read_bytes()
+    assert b"BEGIN CERTIFICATE" in made
+    assert b"PRIVATE" not in made
+    init(host, settings_text(server_settings()))
+    assert (host.tls / "wrong-ca.crt").read_bytes() == made
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [(["--settings"], "needs a value"), (["--setings", "x"], "unknown argument --setings"), (["--settings", "/no"], "/no")],
+)
+def test_a_mistyped_call_is_refused_with_a_sentence(host: Roots, argv: list[str], words: str) -> None:
+    done = host.run("init.sh", *argv)
+    assert done.returncode == 2
+    assert words in done.stderr

@@ -1,0 +1,35 @@
+"""One lab for all tests of this folder: real servers, hosts with sshd, the real program on the real engine."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab import containers
+from lab.lab import Lab
+from lab.walk import Walker
+
+
+@pytest.fixture(scope="session")
+def walker() -> Iterator[Walker]:
+    """A lab with the servers running in plaintext, every step at its initial value."""
+    lab = Lab("tests")
+    lab.down()
+    lab.up()
+    try:
+        walker = Walker(lab)
+        walker.up()
+        yield walker
+    finally:
+        lab.down()
+
+
+@pytest.fixture(autouse=True)
+def server_logs(walker: Walker, request: pytest.FixtureRequest) -> Iterator[None]:
+    """What the servers logged, shown with a test that failed."""
+    failed_before = request.session.testsfailed
+    yield
+    if request.session.testsfailed == failed_before:
+        return
+    for service in ("voiceai-postgres", "voiceai-pgbouncer"):
+        print(f"--- {service}")
+        print(containers.docker("logs", "--tail", "30", walker.lab.layout.server(service)))
