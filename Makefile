@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint doctor lab-up lab-down lock bench clean
+.PHONY: help setup demo test lint doctor lab-up lab-down docs lock bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lab-up: setup ## the lab alone: two hosts, Secrets Manager; no rollout
 lab-down: ## remove the lab, and stop a Docker daemon that the set-up started
 	@if [ -x $(VENV)/python ]; then $(VENV)/python -m lab down --all; fi
 	@$(PYTHON) -m toolchain stop-docker
+
+docs: ## regenerate the tables and diagrams in the documents
+	@$(VENV)/python docs/generate.py
 
 lock: ## pin the requirements anew
 	@$(PYTHON) -m toolchain lock

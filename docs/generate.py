@@ -23,7 +23,9 @@ def steps_table() -> str:
     for number, step in enumerate(POSTGRES, start=1):
         ahead = "" if step.offered else " *(a later version)*"
         optional = " (optional)" if step.optional else ""
-        back = f"`{step.key}` = `{step.initial}`"
+        # A variable with two steps goes back one at a time.
+        before = next((s.target for s in reversed(POSTGRES[: number - 1]) if s.key == step.key), step.initial)
+        back = f"`{step.key}` = `{before}`"
         rows.append(f"| {number}{optional} | `{step.key}` = `{step.target}` | {step.does}{ahead} | {back} |")
     return "\n".join(rows)
 

@@ -29,9 +29,9 @@ TEXT
 
 # usage: check_needs ROLES    the list on standard output
 check_needs() {
-  local -A host=([ROLES]=$1)
-  if [[ -z $1 ]] && ! read_verified host; then host=([ROLES]="postgres,pgbouncer,redis"); fi
-  list_needs host || exit "$EXIT_REFUSED"
+  local -A HOST=([ROLES]=$1)
+  if [[ -z $1 ]] && ! read_verified HOST; then HOST=([ROLES]="postgres,pgbouncer,redis"); fi
+  list_needs HOST || exit "$EXIT_REFUSED"
 }
 
 # usage: initialize SETTINGS
@@ -41,7 +41,7 @@ initialize() {
 
 _main() {
   local mode=init file='' roles=''
-  local -A asked=()
+  local -A ASKED=()
   while (($#)); do
     case $1 in
       --check) mode=check ;;
@@ -66,13 +66,13 @@ _main() {
   fi
   if [[ -n $file ]]; then
     [[ -r $file ]] || problem "--settings $file: cannot be read" || exit "$EXIT_BAD_INPUT"
-    parse_settings "$(<"$file")" asked || exit "$EXIT_BAD_INPUT"
-  elif ! read_verified asked; then
+    parse_settings "$(<"$file")" ASKED || exit "$EXIT_BAD_INPUT"
+  elif ! read_verified ASKED; then
     say 'no settings were verified on this host yet: nothing to do'
     return
   fi
   take_lock
-  initialize asked || exit "$EXIT_REFUSED"
+  initialize ASKED || exit "$EXIT_REFUSED"
 }
 
 if [[ ${BASH_SOURCE[0]} == "$0" ]]; then

@@ -66,16 +66,16 @@ ask_by_hand() {
 
 # usage: ask_as_edited    NEXT becomes the settings file as it stands, under the verified revision
 ask_as_edited() {
-  local -A verified=()
-  read_verified verified || problem "--restart-only: nothing was verified on this host yet: apply declared settings first" || return
+  local -A VERIFIED=()
+  read_verified VERIFIED || problem "--restart-only: nothing was verified on this host yet: apply declared settings first" || return
   if [[ -r $VOICEAI_STATE/settings ]]; then
     parse_settings "$(<"$VOICEAI_STATE/settings")" NEXT ||
       problem "$VOICEAI_STATE/settings: correct what is named above; $VOICEAI_STATE/settings.verified has what was verified" || return
   else
-    copy_settings verified NEXT
+    copy_settings VERIFIED NEXT
   fi
   # The revision counts declared settings; an edit is none.
-  NEXT[REVISION]=${verified[REVISION]}
+  NEXT[REVISION]=${VERIFIED[REVISION]}
 }
 
 # usage: verify_only

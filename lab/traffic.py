@@ -1,5 +1,6 @@
 """Starting, watching and stopping the load from the machine."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -7,11 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from lab import containers, load
+from lab.containers import DockerError
 from lab.errors import LabError
 from lab.hosts import wait_until
 from lab.lab import Lab
 from lab.layout import DATABASE_DNS
-from lab.measure import Request, Window, check_kinds, parse_requests
+from lab.measure import LoadInvalid, Request, Window, check_kinds, parse_requests
 
 _MOUNT = "/lab/load"
 _FLOW_SECONDS = 60.0
@@ -37,12 +39,14 @@ class Traffic:
         self.start()
         return self
 
-    def __exit__(self, *_exception: object) -> None:
-        self.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_exception: object) -> None:
+        # What went wrong in the block is what the caller wants to see.
+        with contextlib.suppress(*((LabError, LoadInvalid) if kind else ())):
+            self.stop()
 
     def start(self) -> None:
         """Start sending, in the background. Raises LabError when a run of that name is under way."""
-        if self._state() == "running" and not self._ended():
+        if self._is_alive():
             raise LabError(f"the load {self._name} runs already")
         self._clear()
         source = Path(load.__file__)
@@ -75,14 +79,15 @@ class Traffic:
         return Window(start=start, end=start + seconds)
 
     def stop(self) -> list[Request]:
-        """Ask the load to end, wait until it has, and return all requests.
+        """Ask the load to end, wait until it has, and return all requests. May be called again.
 
         Raises LabError when it does not end, or had ended before it was asked to; LoadInvalid when clients were silent.
         """
-        if self._state() is None:
+        if not self._folder.exists():
             return []
-        early = self._ended()
-        (self._folder / "stop").touch()
+        stop = self._folder / "stop"
+        early = self._ended() and not stop.exists()
+        stop.touch()
         wait_until(self._ended, what=f"the load {self._name} to end", seconds=_STOP_SECONDS)
         if self._state() != "finished" or early:
             raise LabError(f"the load {self._name} ended by itself; it said:\n{self._log()}")
@@ -102,6 +107,13 @@ class Traffic:
         entries = [json.loads(line) for line in lines if line.endswith("}")]
         # Each entry stands for the second before it.
         return max((e["ms"] for e in entries if window.start <= e["start"] <= window.end + 1), default=0.0)
+
+    def _is_alive(self) -> bool:
+        try:
+            self._lab.run("app", "pgrep", "--full", "--", f"--directory {_MOUNT}/{self._name} ")
+        except DockerError:
+            return False
+        return True
 
     def _clear(self) -> None:
         self._lab.run("app", "rm", "-rf", f"{_MOUNT}/{self._name}")

@@ -14,11 +14,10 @@ TYPE: Final = "aws:secretsmanager/secret:Secret"
 SCHEMA: Final = Schema(
     type=TYPE,
     inputs=frozenset(
-        {"name", "description", "kmsKeyId", "policy", "recoveryWindowInDays", "tags", "region"}
-        | {"forceOverwriteReplicaSecret"}
+        {"name", "description", "kmsKeyId", "policy", "recoveryWindowInDays", "tags"} | {"forceOverwriteReplicaSecret"}
     ),
-    computed=frozenset({"name", "policy", "region", "forceOverwriteReplicaSecret"}),
-    replaces=frozenset({"name", "region"}),
+    computed=frozenset({"name", "policy", "forceOverwriteReplicaSecret"}),
+    replaces=frozenset({"name"}),
 )
 
 DEFAULT_RECOVERY_DAYS: Final = 30

@@ -12,10 +12,9 @@ TYPE: Final = "aws:secretsmanager/secretPolicy:SecretPolicy"
 
 SCHEMA: Final = Schema(
     type=TYPE,
-    inputs=frozenset({"secretArn", "policy", "blockPublicPolicy", "region"}),
+    inputs=frozenset({"secretArn", "policy", "blockPublicPolicy"}),
     required=frozenset({"secretArn", "policy"}),
-    computed=frozenset({"region"}),
-    replaces=frozenset({"secretArn", "region"}),
+    replaces=frozenset({"secretArn"}),
 )
 
 

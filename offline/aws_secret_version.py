@@ -19,10 +19,9 @@ TYPE: Final = "aws:secretsmanager/secretVersion:SecretVersion"
 
 SCHEMA: Final = Schema(
     type=TYPE,
-    inputs=frozenset({"secretId", "secretString", "region"}),
+    inputs=frozenset({"secretId", "secretString"}),
     required=frozenset({"secretId", "secretString"}),
-    computed=frozenset({"region"}),
-    replaces=frozenset({"secretId", "secretString", "region"}),
+    replaces=frozenset({"secretId", "secretString"}),
 )
 
 CURRENT: Final = "AWSCURRENT"

@@ -46,7 +46,7 @@ def build(progress: Progress) -> Engine:
         )
     _copy_python_side(version)
     fresh.replace(ENGINE / "pulumi")
-    # Made writable by GOFLAGS=-modcacherw: Go's own default could only be removed by `go clean`.
+    # The module cache was made writable by GOFLAGS=-modcacherw: Go's own default could only be removed by `go clean`.
     shutil.rmtree(GO_CACHE)
     shutil.rmtree(GO, ignore_errors=True)
     return Engine(variant="built", version=version, bin=ENGINE, origin="built from its tagged Go module")
@@ -63,10 +63,12 @@ def _copy_python_side(version: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    caches = {"GOCACHE": str(GO_CACHE / "build"), "GOMODCACHE": str(GO_CACHE / "mod"), "GOPATH": str(GO_CACHE / "path")}
+    places = {"GOCACHE": "build", "GOMODCACHE": "mod", "GOPATH": "path", "GOTMPDIR": "tmp"}
+    for folder in places.values():
+        (GO_CACHE / folder).mkdir(parents=True, exist_ok=True)
     return {
         **os.environ,
-        **caches,
+        **{variable: str(GO_CACHE / folder) for variable, folder in places.items()},
         # No C compiler is needed, no other Go is downloaded, no workspace file above this folder is read.
         **{"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-modcacherw"},
     }

@@ -11,7 +11,7 @@ from toolchain.engine import Declined, Engine, official, pinned_version
 from toolchain.errors import SetupError
 from toolchain.paths import ENGINE, LOGS
 from toolchain.process import run_logged
-from toolchain.progress import Progress
+from toolchain.progress import Progress, say
 
 _INSTALLER = "https://get.pulumi.com/"
 # Seconds until a silent server counts as out of reach, and for the whole script (some ten kilobytes).
@@ -23,8 +23,12 @@ _INSTALL_TIMEOUT = 900.0
 
 def install(progress: Progress) -> Engine:
     """Fetch and run the installer, then the provider plugins. Raises Declined or CommandFailed."""
-    with progress("asking for the vendor's installer"):
+    try:
+        # Not shown as a part: it takes seconds at most, and out of reach is an answer, not a failure.
         script = _fetch()
+    except Declined as reason:
+        say(f"  the vendor's installer: {reason}")
+        raise
     if shutil.which("curl") is None and shutil.which("wget") is None:
         try:
             apt.install(

@@ -1,5 +1,8 @@
 """Child processes: run with a log and a bound, or captured. Nothing goes through a shell."""
 
+import contextlib
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +10,7 @@ from pathlib import Path
 from toolchain.errors import SetupError
 
 _TAIL_LINES = 15
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 5.0
 
 
 class CommandFailed(SetupError):
@@ -49,6 +52,8 @@ def run_logged(
                 stderr=subprocess.STDOUT,
                 env=env,
                 cwd=cwd,
+                # A group of its own, so that the child can be ended together with everything that it started.
+                process_group=0,
             )
         except OSError as error:
             raise CommandFailed(f"{what}: {argv[0]} can't be started: {error.strerror}") from None
@@ -65,15 +70,17 @@ def run_logged(
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End a child, first kindly."""
-    if child.poll() is not None:
-        return
-    child.terminate()
-    try:
-        child.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+    """End a child and what it started: as Ctrl-C would, so that it tidies up; by force when it does not listen."""
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal_number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_SECONDS)
+    # Whatever the child left running in its group.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _tail(log: Path) -> str:

@@ -181,28 +181,32 @@ stage_generation() {
   say "certificate generation ${_staged[CERTIFICATE_GENERATION]} is on disk and checked"
 }
 
-# usage: fetch_generation SETTINGS DIR    fetches the host's secrets side by side into DIR and checks them there
+# usage: fetch_generation SETTINGS DIR    fetches the host's secrets into DIR, which nobody else may enter, and checks
+# them there
 fetch_generation() {
   local -n _fetched=$1
-  local dir=$2 reader failed=0 child children=()
+  local dir=$2 reader file failed=0 asked=()
+  local -A secret=(['ca.crt']=${_fetched[SECRET_CA]})
+  if has_servers "$1"; then secret+=(['server.crt']=${_fetched[SECRET_CERT]} ['server.key']=${_fetched[SECRET_KEY]}); fi
   reader=$(secret_reader) ||
     problem "neither the AWS CLI nor python3 with boto3 is here: install one to read Secrets Manager" || return
   [[ -z ${_fetched[AWS_REGION]:-} ]] || export AWS_REGION=${_fetched[AWS_REGION]}
   (umask 077 && mkdir "$dir") 2>/dev/null ||
     problem "cannot make $dir: no permission, or the disk is full; nothing was changed" || return
-  fetch_secret "$reader" "${_fetched[SECRET_CA]}" "$dir/ca.crt" 0644 0:0 9>&- &
-  children+=("$!")
-  if has_servers "$1"; then
-    fetch_secret "$reader" "${_fetched[SECRET_CERT]}" "$dir/server.crt" 0644 0:0 9>&- &
-    children+=("$!")
-    fetch_secret "$reader" "${_fetched[SECRET_KEY]}" "$dir/server.key" 0600 "$SERVER_OWNER" 9>&- &
-    children+=("$!")
-  fi
-  for child in "${children[@]}"; do wait "$child" || failed=1; done
-  if ((failed)); then
-    REASON="the certificate's secrets could not be read, see above"
-    return 1
-  fi
+  for file in "${!secret[@]}"; do
+    place_empty "$dir/$file.b64" 0:0 || return
+    asked+=("${secret[$file]}" "$dir/$file.b64")
+  done
+  get_secrets "$reader" "${asked[@]}" 2>/dev/null
+  for file in "${!secret[@]}"; do
+    if [[ $file == *.key ]]; then
+      decode_secret "${secret[$file]}" "$dir/$file" 0600 "$SERVER_OWNER" || failed=1
+    else
+      decode_secret "${secret[$file]}" "$dir/$file" 0644 0:0 || failed=1
+    fi
+  done
+  ((failed == 0)) || return
+  rm -f "$dir"/*.err
   check_generation "$dir" "$1" named || return
   sync "$dir"/* "$dir" && chmod 0755 "$dir"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # names that other libraries read, or a function by name
 # shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
-# Secrets Manager to files. A value goes through pipes only: never an argument, a variable or a message.
+# Secrets Manager to files. A value goes from process to file: never an argument, a variable or a message.
 
 # usage: secrets_endpoint    prints where Secrets Manager is asked
 secrets_endpoint() {
@@ -20,33 +20,55 @@ secret_reader() {
   fi
 }
 
-# usage: get_secret READER NAME    prints the SecretString; bounded to about half a minute
-get_secret() {
-  local endpoint region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
-  endpoint=$(secrets_endpoint)
-  if [[ $1 == aws ]]; then
-    AWS_MAX_ATTEMPTS=2 AWS_RETRY_MODE=standard AWS_PAGER='' AWS_DEFAULT_REGION=$region timeout -k 2 40 aws \
-      secretsmanager get-secret-value --secret-id "$2" --query SecretString --output text \
-      --cli-connect-timeout 5 --cli-read-timeout 10 ${endpoint:+--endpoint-url "$endpoint"} </dev/null
-  else
-    AWS_DEFAULT_REGION=$region timeout -k 2 40 python3 "$BUNDLE/lib/get_secret.py" "$2" </dev/null
-  fi
+# usage: reader_environment COMMAND...    runs a reader with the region and bounds that both understand
+reader_environment() {
+  AWS_MAX_ATTEMPTS=2 AWS_RETRY_MODE=standard AWS_PAGER='' AWS_DEFAULT_REGION=${AWS_REGION:-${AWS_DEFAULT_REGION:-}} \
+    timeout -k 2 60 "$@" </dev/null 9>&-
 }
 
-# usage: explain_get_failure NAME STATUS FILE    says why a secret could not be read, from the reader's own words
+# usage: get_secret_by_cli NAME FILE    one SecretString into FILE, the CLI's words into FILE.err
+get_secret_by_cli() {
+  local endpoint
+  endpoint=$(secrets_endpoint)
+  reader_environment aws secretsmanager get-secret-value --secret-id "$1" --query SecretString --output text \
+    --cli-connect-timeout 5 --cli-read-timeout 10 ${endpoint:+--endpoint-url "$endpoint"} >"$2" 2>"$2.err" ||
+    printf 'status %s\n' "$?" >>"$2.err"
+}
+
+# usage: get_secrets READER NAME FILE [NAME FILE...]    every secret into its file, which has its mode and owner
+# already. FILE.err is not empty where that failed.
+get_secrets() {
+  local reader=$1 child children=() status=0
+  shift
+  if [[ $reader == boto3 ]]; then
+    reader_environment python3 "$BUNDLE/lib/get_secrets.py" "$@" 2>"$2.python.err" || status=$?
+    # Status 1 explains itself in each secret's own file.
+    ((status < 2)) || printf 'status %s %s\n' "$status" "$(tail -n 1 "$2.python.err")" >"$2.err"
+    return
+  fi
+  while (($#)); do
+    get_secret_by_cli "$1" "$2" &
+    children+=("$!")
+    shift 2
+  done
+  for child in "${children[@]}"; do wait "$child" || true; done
+}
+
+# usage: explain_get_failure NAME FILE    says why a secret could not be read, from the reader's own words in FILE
 explain_get_failure() {
   local words where
-  words=$(tr -s '\n\t ' ' ' <"$3" | tail -c 400)
+  words=$(tr -s '\n\t ' ' ' <"$2" | tail -c 400)
   where=$(secrets_endpoint)
   where="Secrets Manager (${AWS_REGION:-no region}${where:+, $where})"
-  case "$2 $words" in
+  case $words in
+    *[Nn]o\ space\ left*) problem "secret $1: the disk is full; nothing was changed" ;;
     *ResourceNotFoundException*)
       problem "secret $1 is not in $where: run the program's \`pulumi up\` first, or correct its name; nothing was changed"
       ;;
     *AccessDenied* | *UnrecognizedClient* | *InvalidClientToken* | *Unable\ to\ locate\ credentials* | *ExpiredToken*)
       problem "secret $1: this host may not read it: ${words}; give the host's role secretsmanager:GetSecretValue on it; nothing was changed"
       ;;
-    124\ * | 137\ * | *onnect* | *imeout* | *timed\ out* | *resolve*)
+    *status\ 124* | *status\ 137* | *onnect* | *imeout* | *timed\ out* | *resolve*)
       problem "secret $1: $where does not answer: ${words:-no answer in time}; nothing was changed, run it again when it does"
       ;;
     *)
@@ -55,25 +77,22 @@ explain_get_failure() {
   esac
 }
 
-# usage: fetch_secret READER NAME FILE MODE OWNER    decodes one secret into FILE, which has its mode and owner
-# before it has a byte
-fetch_secret() {
-  local file=$3 errors=$3.err
-  # Created exclusively and empty; the mode is widened only for what is public, at the end.
-  (umask 077 && set -C && : >"$file" && : >"$errors" && chown "$5" "$file") 2>/dev/null ||
-    problem "cannot write $file: no permission, or the disk is full; nothing was changed" || return
-  get_secret "$1" "$2" 2>"$errors" | base64 -d >"$file" 2>>"$errors"
-  local status=("${PIPESTATUS[@]}")
-  if ((status[0] != 0)) && grep -qs 'write error: No space' "$errors"; then
-    status=(0 1)
-  fi
-  if ((status[0] != 0)); then
-    explain_get_failure "$2" "${status[0]}" "$errors"
-  elif ((status[1] != 0)) && grep -qs 'No space' "$errors"; then
-    problem "cannot write $file: the disk is full; nothing was changed"
-  elif ((status[1] != 0)) || [[ ! -s $file ]]; then
-    problem "secret $2 is corrupt: it is not base64 of a PEM; put it right in Secrets Manager (or reissue by CERTIFICATE_GENERATION) and run this again; nothing was changed"
+# usage: place_empty FILE OWNER    a new empty file that nobody but its owner can read, from its first byte on
+place_empty() {
+  (umask 077 && set -C && : >"$1" && chown "$2" "$1") 2>/dev/null ||
+    problem "cannot write $1: no permission, or the disk is full; nothing was changed"
+}
+
+# usage: decode_secret NAME FILE MODE OWNER    FILE from the base64 in FILE.b64, which is removed
+decode_secret() {
+  local words
+  [[ ! -s $2.b64.err ]] || explain_get_failure "$1" "$2.b64.err" || return
+  place_empty "$2" "$4" || return
+  if words=$(base64 -d <"$2.b64" 2>&1 >"$2") && [[ -s $2 ]]; then
+    rm -f "$2.b64" "$2.b64.err" && chmod "$3" "$2"
+  elif [[ $words == *'o space left'* ]]; then
+    problem "cannot write $2: the disk is full; nothing was changed"
   else
-    chmod "$4" "$file" && rm -f "$errors"
+    problem "secret $1 is corrupt: it is not base64 of a PEM; put it right in Secrets Manager (or reissue by CERTIFICATE_GENERATION) and run this again; nothing was changed"
   fi
 }

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2034 # names that other libraries read, or a function by name
 # shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
 # The settings of a host: KEY=VALUE text, parsed once into an associative array and trusted afterwards.
-# A function that takes settings takes the array's name.
+# A function that takes settings takes the array's name: upper case, so that no function's local hides it.
 
 # In the order in which a rollout goes forward. CERTIFICATE_GENERATION stands for the certificate's four keys.
 STEP_VARIABLES=(CERTIFICATE_GENERATION POSTGRES_TLS_ENABLED PGBOUNCER_SERVER_TLS_SSLMODE)

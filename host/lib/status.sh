@@ -43,24 +43,24 @@ show_redis() {
 
 # usage: show_status    prints all of it
 show_status() {
-  local -A recorded=()
+  local -A RECORD=()
   local variable key declared now author since
-  if ! read_verified recorded; then
+  if ! read_verified RECORD; then
     printf 'settings     nothing was verified on this host yet\n'
   else
     printf 'settings     revision %s, environment %s, roles %s\n' \
-      "${recorded[REVISION]}" "${recorded[ENVIRONMENT]}" "${recorded[ROLES]}"
-    for variable in $(applicable_variables recorded); do
-      printf '             %s=%s\n' "$variable" "$(variable_value recorded "$variable")"
+      "${RECORD[REVISION]}" "${RECORD[ENVIRONMENT]}" "${RECORD[ROLES]}"
+    for variable in $(applicable_variables RECORD); do
+      printf '             %s=%s\n' "$variable" "$(variable_value RECORD "$variable")"
     done
     if [[ $(<"$VOICEAI_STATE/settings.verified") != "$(cat "$VOICEAI_STATE/settings" 2>/dev/null)" ]]; then
       printf 'edited       %s differs from what was verified: update.sh --restart-only applies it\n' "$VOICEAI_STATE/settings"
     fi
     show_certificate
-    if has_servers recorded; then
+    if has_servers RECORD; then
       name_containers
-      inspect_servers recorded
-      for variable in "${SERVER_ROLES[@]}"; do ! has_role recorded "$variable" || "show_$variable"; done
+      inspect_servers RECORD
+      for variable in "${SERVER_ROLES[@]}"; do ! has_role RECORD "$variable" || "show_$variable"; done
     fi
   fi
   while read -r key declared now author since; do

@@ -105,7 +105,8 @@ def test_mandatory_violation_stops_the_preview_without_a_wait(stack: WatchedStac
             assert line, printed
             printed += line
         told = time.monotonic()
-        printed += preview.communicate(timeout=ENGINE_ENDS_SECONDS)[0]
+        printed += preview.stdout.read()
+        preview.wait(timeout=ENGINE_ENDS_SECONDS)
         assert time.monotonic() - told < 4.0
         assert stack.processes() == {}
     assert preview.returncode != 0

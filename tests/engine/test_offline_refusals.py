@@ -58,6 +58,7 @@ POLICY = "aws:secretsmanager/secretPolicy:SecretPolicy"
         (LOCAL, {"create": "true", "assetPaths": ["*"]}, "'assetPaths' is not implemented"),
         (LOCAL, {"create": "true", "archivePaths": ["*"]}, "'archivePaths' is not implemented"),
         (SECRET, {"replicas": [{"region": "us-east-1"}]}, "'replicas' is not implemented"),
+        (SECRET, {"region": "us-east-1"}, "'region' is not implemented"),
         (SECRET, {"namePrefix": "a"}, "'namePrefix' is not implemented"),
         (SECRET, {"forceOverwriteReplicaSecret": True}, "'forceOverwriteReplicaSecret' is not implemented"),
         (SECRET, {"recoveryWindowInDays": 3.0}, "to be 0 or in the range (7 - 30)"),

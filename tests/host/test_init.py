@@ -101,7 +101,9 @@ def test_a_second_generation_replaces_all_three_files_at_once_and_the_first_stay
     assert len(list((host.tls / "generations").iterdir())) == 2
 
 
-def test_older_generations_are_removed(host: Roots, secrets: SecretsManager, generations: dict[int, Generation]) -> None:
+def test_older_generations_are_removed(
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+) -> None:
     ca = generations[1].ca
     third = Generation(number=3, ca=ca, leaf=server(ca))
     for generation in (*generations.values(), third):
@@ -248,57 +250,77 @@ def test_a_damaged_key_on_disk_is_fetched_again(
     assert (stat.S_IMODE(key.stat().st_mode), key.stat().st_uid) == (0o600, 70)
 
 
-def slow_reader(bin_dir: Path, generation: Generation) -> tuple[Path, Path]:
-    """An `aws` that prints half of the key, makes `half`, and waits for `go` before the rest."""
+def slow_tool(bin_dir: Path, tool: str, choose: str) -> tuple[Path, Path]:
+    """A tool that prints half of its output, makes `half`, and waits for `go` before the rest. `choose` sets `first`
+    and `rest` in bash."""
     half, go = bin_dir / "half", bin_dir / "go"
-    cases = "".join(
-        f"    {name}) value={value}; {'slow=yes' if name == KEY else 'slow='};;\n"
-        for name, value in generation.secrets().items()
-    )
-    script = bin_dir / "aws"
+    script = bin_dir / tool
     script.write_text(
-        "#!/bin/bash\nwhile (($#)); do case $1 in --secret-id) name=$2;; esac; shift; done\n"
-        f"case $name in\n{cases}esac\n"
-        'if [[ $slow ]]; then printf %s "${value:0:200}"; touch ' + str(half) + "\n"
-        "for ((i = 0; i < 1000; i++)); do [[ -e " + str(go) + " ]] && break; sleep 0.01; done\n"
-        'printf %s "${value:200}"; else printf %s "$value"; fi\n'
+        f"#!/bin/bash\n{choose}\n"
+        f"[[ $rest ]] || exit 0\ntouch {half}\n"
+        f"for ((i = 0; i < 1000; i++)); do [[ -e {go} ]] && break; sleep 0.01; done\n"
+        'emit "$rest"\n'
     )
     script.chmod(0o755)
     return half, go
 
 
+def slow_aws(bin_dir: Path, generation: Generation) -> tuple[Path, Path]:
+    """An `aws` that stops in the middle of the key."""
+    cases = "".join(
+        f"    {name}) first={value[:200] if name == KEY else value} rest={value[200:] if name == KEY else ''};;\n"
+        for name, value in generation.secrets().items()
+    )
+    choose = (
+        'emit() { printf %s "$1"; }\nwhile (($#)); do case $1 in --secret-id) name=$2;; esac; shift; done\n'
+        f'case $name in\n{cases}esac\nemit "$first"'
+    )
+    return slow_tool(bin_dir, "aws", choose)
+
+
+def slow_decoder(bin_dir: Path, generation: Generation) -> tuple[Path, Path]:
+    """A `base64 -d` that stops in the middle of the key."""
+    key = generation.secrets()[KEY]
+    choose = (
+        'emit() { printf %s "$1" | /usr/bin/base64 -d; }\ninput=$(cat)\nfirst=$input rest=\n'
+        f'[[ $input != {key} ]] || {{ first=${{input:0:200}} rest=${{input:200}}; }}\nemit "$first"'
+    )
+    return slow_tool(bin_dir, "base64", choose)
+
+
 def test_the_key_is_0600_and_70_70_from_its_first_byte_and_no_one_may_enter_its_directory(
-    host: Roots, generations: dict[int, Generation]
+    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
 ) -> None:
-    half, go = slow_reader(host.etc.parent / "bin", generations[1])
-    asked = host.settings(wanted(generations[1]))
-    environment = {**host.environment, "PATH": f"{host.etc.parent / 'bin'}:{host.environment['PATH']}"}
-    running = subprocess.Popen([host.bundle / "init.sh", "--settings", asked], env=environment)
+    secrets.put(generations[1].secrets())
+    bin_dir = host.etc.parent / "bin"
+    half, go = slow_decoder(bin_dir, generations[1])
+    running = subprocess.Popen(
+        [host.bundle / "init.sh", "--settings", host.settings(wanted(generations[1]))], env=host.environment
+    )
     try:
         wait_until("half of the key", path=half)
-        staged = next((host.tls / "generations").glob(".*/server.key"))
-        deadline = time.monotonic() + 10
-        while not staged.stat().st_size and time.monotonic() < deadline:
-            go.touch()
-            time.sleep(0.001)
-        seen = staged.stat() if staged.exists() else (host.tls / "server.key").stat()
-        folder = staged.parent.stat() if staged.exists() else None
-        assert (stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid) == (0o600, 70, 70)
-        assert folder is None or stat.S_IMODE(folder.st_mode) == 0o700
+        key = next((host.tls / "generations").glob(".*/server.key")).stat()
+        assert 0 < key.st_size < len(generations[1].leaf.key_pem)
+        assert (stat.S_IMODE(key.st_mode), key.st_uid, key.st_gid) == (0o600, 70, 70)
+        fetched = next((host.tls / "generations").glob(".*/server.key.b64")).stat()
+        assert (stat.S_IMODE(fetched.st_mode), fetched.st_uid) == (0o600, 0)
+        assert stat.S_IMODE(next((host.tls / "generations").glob(".*")).stat().st_mode) == 0o700
     finally:
         go.touch()
         assert running.wait(30) == 0
+    assert (host.tls / "server.key").read_bytes() == generations[1].leaf.key_pem
+    assert sorted(path.name for path in (host.tls / "current/").iterdir()) == ["ca.crt", "server.crt", "server.key"]
 
 
 def test_init_killed_half_way_leaves_nothing_that_the_next_run_minds(
     host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
 ) -> None:
     bin_dir = host.etc.parent / "bin"
-    half, go = slow_reader(bin_dir, generations[1])
+    half, go = slow_aws(bin_dir, generations[1])
     asked = host.settings(wanted(generations[1]))
     running = subprocess.Popen(
         [host.bundle / "init.sh", "--settings", asked],
-        env={**host.environment, "PATH": f"{bin_dir}:{host.environment['PATH']}"},
+        env=host.environment,
     )
     wait_until("half of the key", path=half)
     running.kill()
@@ -399,7 +421,11 @@ def test_the_wrong_ca_has_no_key_anywhere_and_is_made_once(host: Roots) -> None:
 
 @pytest.mark.parametrize(
     ("argv", "words"),
-    [(["--settings"], "needs a value"), (["--setings", "x"], "unknown argument --setings"), (["--settings", "/no"], "/no")],
+    [
+        (["--settings"], "needs a value"),
+        (["--setings", "x"], "unknown argument --setings"),
+        (["--settings", "/no"], "/no"),
+    ],
 )
 def test_a_mistyped_call_is_refused_with_a_sentence(host: Roots, argv: list[str], words: str) -> None:
     done = host.run("init.sh", *argv)

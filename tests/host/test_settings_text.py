@@ -8,7 +8,7 @@ import pytest
 from tests.host.issuing import app_settings, server_settings, settings_text
 
 Bash = Callable[..., subprocess.CompletedProcess[str]]
-PARSE = 'declare -A got; parse_settings "$TEXT" got'
+PARSE = 'declare -A GOT; parse_settings "$TEXT" GOT'
 ISSUED = {
     "CERTIFICATE_GENERATION": "1",
     "CERTIFICATE_REQUEST": "0123456789abcdef",
@@ -64,7 +64,7 @@ def test_a_key_given_twice_is_refused(bash: Bash) -> None:
 
 @pytest.mark.parametrize("values", [server_settings(), server_settings(**ISSUED), app_settings()])
 def test_parsed_settings_print_as_they_came(bash: Bash, values: dict[str, str]) -> None:
-    done = bash(PARSE + "; settings_text got", TEXT=settings_text(values))
+    done = bash(PARSE + "; settings_text GOT", TEXT=settings_text(values))
     assert done.returncode == 0, done.stderr
     printed = dict(line.split("=", 1) for line in done.stdout.splitlines())
     assert {key: value for key, value in printed.items() if value} == values
@@ -72,7 +72,7 @@ def test_parsed_settings_print_as_they_came(bash: Bash, values: dict[str, str]) 
 
 def test_generation_zero_has_no_certificate_whatever_the_text_says(bash: Bash) -> None:
     text = settings_text(server_settings())
-    done = bash(PARSE + '; printf "%s" "${got[CERTIFICATE_SHA256]}"', TEXT=text + f"CERTIFICATE_SHA256={'a' * 64}\n")
+    done = bash(PARSE + '; printf "%s" "${GOT[CERTIFICATE_SHA256]}"', TEXT=text + f"CERTIFICATE_SHA256={'a' * 64}\n")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
 
@@ -96,7 +96,7 @@ def test_the_certificates_keys_count_as_one_variable_and_attributes_as_none(
     bash: Bash, before: dict[str, str], after: dict[str, str], changed: str
 ) -> None:
     done = bash(
-        'declare -A a b; parse_settings "$BEFORE" a; parse_settings "$AFTER" b; changed_variables a b | xargs',
+        'declare -A A B; parse_settings "$BEFORE" A; parse_settings "$AFTER" B; changed_variables A B | xargs',
         BEFORE=settings_text(server_settings(**before)),
         AFTER=settings_text(server_settings(**after)),
     )
@@ -116,7 +116,7 @@ def test_the_certificates_keys_count_as_one_variable_and_attributes_as_none(
 )
 def test_what_needs_tls_is_raised_last_and_lowered_first(bash: Bash, target: dict[str, str], order: str) -> None:
     done = bash(
-        'declare -A to; parse_settings "$TEXT" to; in_safe_order to "${STEP_VARIABLES[@]}" | xargs',
+        'declare -A TO; parse_settings "$TEXT" TO; in_safe_order TO "${STEP_VARIABLES[@]}" | xargs',
         TEXT=settings_text(server_settings(**target)),
     )
     assert done.stdout.strip() == order

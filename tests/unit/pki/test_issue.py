@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pki import keys
@@ -73,8 +73,14 @@ def test_leaf_is_valid_for_the_days_asked_and_starts_five_minutes_early() -> Non
 
 
 @settings(max_examples=40, deadline=None)
-@given(age=st.timedeltas(min_value=timedelta(), max_value=AUTHORITY_LIFETIME), days=st.integers(1, 825))
-def test_leaf_always_ends_before_its_authority(age: timedelta, days: int) -> None:
+@given(left=st.timedeltas(min_value=timedelta(), max_value=timedelta(days=1000)), days=st.integers(1, 825))
+@example(left=timedelta(days=10), days=11)
+@example(left=timedelta(days=10), days=10)
+@example(left=timedelta(seconds=2), days=1)
+@example(left=AUTHORITY_LIFETIME, days=825)
+def test_leaf_always_ends_before_its_authority(left: timedelta, days: int) -> None:
+    """`left` is how much of the authority's life is left when the leaf is issued."""
+    age = AUTHORITY_LIFETIME - left
     request = CertificateRequest(names=("db.lab.internal",), days=days)
     end = inspect(authority().certificate_pem).not_after
     try:

@@ -27,6 +27,18 @@ def test_a_command_that_takes_too_long_is_ended_and_named(tmp_path: Path) -> Non
         run_logged(["sleep", "60"], log=tmp_path / "log", what="the part", timeout=0.2)
 
 
+def test_what_a_command_started_ends_with_it(tmp_path: Path) -> None:
+    # A shell without job control lets its background commands ignore interrupts: the grandchild needs force.
+    script = f"sh -c 'echo $$ >{tmp_path}/grandchild; exec sleep 60' & wait"
+    with pytest.raises(CommandFailed, match="no end after"):
+        run_logged(["sh", "-c", script], log=tmp_path / "log", what="the part", timeout=0.5)
+    grandchild = int((tmp_path / "grandchild").read_text())
+    deadline = time.monotonic() + 5
+    while dockerd._started_at(grandchild) is not None:
+        assert time.monotonic() < deadline, "the grandchild lives on"
+        time.sleep(0.01)
+
+
 def test_a_command_that_is_not_there_is_an_error_and_not_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(CommandFailed, match="can't be started"):
         run_logged(["/does/not/exist"], log=tmp_path / "log", what="the part")
