@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lab import containers, hosts, images, site, stack
+from lab import agent, containers, hosts, images, site, stack
 from lab.containers import DockerError, docker
 from lab.errors import LabError
 from lab.layout import (
@@ -59,6 +59,7 @@ class Lab:
             hosts.ensure_containers(self.layout)
             ports = hosts.machine_ports(self.layout)
             self._write_known_hosts(ports, host_keys)
+            agent.ensure(self.layout)
             stack.ensure_stack(self.layout, ports, host_keys)
 
     def down(self) -> list[str]:
@@ -72,6 +73,7 @@ class Lab:
             return []
         with held(self.layout.lock, what=f"the lab {self.name}"):
             removed = hosts.remove_everything(self.layout)
+            agent.stop(self.layout)
             if self.layout.root.exists():
                 self._remove_root()
                 removed.append(f"folder {self.layout.root}")

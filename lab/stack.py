@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from lab import agent
 from lab.errors import LabError
 from lab.files import ensure_secret, write
 from lab.layout import DATABASE_DNS, HOSTS, MOTO, REGION, SECRETS_PREFIX, SSH, STACK, Layout
@@ -19,7 +20,7 @@ _ROLES = {"database": ["postgres", "pgbouncer", "redis"], "app": ["api"]}
 _INIT_SECONDS = 60.0
 
 
-def configuration(layout: Layout, ports: dict[str, int], host_keys: dict[str, str]) -> dict[str, Any]:
+def configuration(ports: dict[str, int], host_keys: dict[str, str]) -> dict[str, Any]:
     """The stack's configuration before the first step."""
     values: dict[str, Any] = {
         "CERTIFICATE_GENERATION": 0,
@@ -43,7 +44,6 @@ def configuration(layout: Layout, ports: dict[str, int], host_keys: dict[str, st
             }
             for host in HOSTS
         },
-        "sshPrivateKeyFile": str(layout.ssh_key),
     }
     return {f"{_NAMESPACE}:{key}": value for key, value in values.items()}
 
@@ -51,7 +51,7 @@ def configuration(layout: Layout, ports: dict[str, int], host_keys: dict[str, st
 def write_stack_config(layout: Layout, ports: dict[str, int], host_keys: dict[str, str]) -> None:
     """Write the configuration with every step at its initial value. The stack's own salt is kept."""
     document = _read(layout.stack_config)
-    document["config"] = configuration(layout, ports, host_keys)
+    document["config"] = configuration(ports, host_keys)
     write(layout.stack_config, yaml.safe_dump(document, sort_keys=False))
 
 
@@ -79,6 +79,7 @@ def own_variables(layout: Layout) -> dict[str, str]:
         "PULUMI_STACK": STACK,
         # Any flag of the CLI can be given this way; this one keeps the lab's configuration in the lab's folder.
         "PULUMI_OPTION_CONFIG_FILE": str(layout.stack_config),
+        "SSH_AUTH_SOCK": str(agent.socket(layout)),
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         **AWS_CREDENTIALS,

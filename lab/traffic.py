@@ -16,8 +16,11 @@ from lab.layout import DATABASE_DNS
 from lab.measure import LoadInvalid, Request, Window, check_kinds, parse_requests
 
 _MOUNT = "/lab/load"
+_START_SECONDS = 20.0
 _FLOW_SECONDS = 60.0
 _STOP_SECONDS = 60.0
+# How often the host is asked whether the program lives: asking costs it a process.
+_ASK_SECONDS = 1.0
 
 
 class Traffic:
@@ -34,6 +37,7 @@ class Traffic:
         self._name = name
         self._seconds = seconds
         self._folder = lab.layout.load / name
+        self._asked = 0.0
 
     def __enter__(self) -> Self:
         self.start()
@@ -59,6 +63,11 @@ class Traffic:
         # The status that the program ended with tells a crash from work.
         script = f"{program} >{directory}/log 2>&1; echo $? >{directory}/ended"
         containers.docker("exec", "--detach", self._lab.layout.host("app"), "sh", "-c", script)
+        wait_until(
+            lambda: (self._folder / "ended").exists() or self._is_alive(),
+            what=f"the load {self._name} to start",
+            seconds=_START_SECONDS,
+        )
 
     def wait_until_flowing(self, seconds: float = _FLOW_SECONDS) -> None:
         """Wait until every kind of client has had an answer. Raises LabError with the load's log when none comes."""
@@ -128,7 +137,13 @@ class Traffic:
         return self._status().get("state")
 
     def _ended(self) -> bool:
-        return (self._folder / "ended").exists()
+        """Whether the program ended, also when it was killed together with the shell that would have said so."""
+        if (self._folder / "ended").exists():
+            return True
+        if time.monotonic() - self._asked < _ASK_SECONDS:
+            return False
+        self._asked = time.monotonic()
+        return not self._is_alive()
 
     def _raise_if_ended(self) -> None:
         if self._ended():
@@ -136,4 +151,5 @@ class Traffic:
 
     def _log(self) -> str:
         path = self._folder / "log"
-        return "\n".join(path.read_text(errors="replace").splitlines()[-15:]) if path.exists() else "(nothing)"
+        lines = path.read_text(errors="replace").splitlines()[-15:] if path.exists() else []
+        return "\n".join(lines) or "(nothing)"

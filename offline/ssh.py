@@ -7,10 +7,9 @@ The semantics are those of pulumi-command 1.2.1 (provider/pkg/provider/remote/co
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from offline.provider import ProviderError
 from offline.wire import Properties, plain
@@ -133,12 +132,14 @@ async def dial_once(connection: Connection, options: dict[str, object]) -> "asyn
 
     pinned = asyncssh.import_public_key(connection.host_key) if connection.host_key else None
     try:
-        async with asyncio.timeout(connection.per_dial_timeout or None):
+        async with asyncio.timeout(connection.per_dial_timeout or None), agent_keys(connection) as held:
+            # asyncssh asks an agent only where it also reads ~/.ssh; the original never does, so keys are named.
+            keys = [*cast("list[object]", options["client_keys"]), *held]
             return await asyncssh.connect(
                 connection.host,
                 connection.port,
                 client_factory=Client,
-                **options,
+                **{**options, "client_keys": keys or None},
             )
     except asyncssh.HostKeyNotVerifiable:
         raise HostKeyMismatch(mismatch_message(connection, pinned, seen)) from None
@@ -184,9 +185,9 @@ def client_options(connection: Connection) -> dict[str, object]:
             raise ProviderError(f"connection.privateKey for {connection.address} can't be read: {error}") from None
     options: dict[str, object] = {
         "username": connection.user,
-        "client_keys": keys or None,
+        "client_keys": keys,
         "password": connection.password,
-        "agent_path": agent_path(connection),
+        "agent_path": None,
         "config": [],
         "known_hosts": None,
         "gss_host": None,
@@ -208,11 +209,24 @@ def client_options(connection: Connection) -> dict[str, object]:
     return options
 
 
-def agent_path(connection: Connection) -> str | None:
+@contextlib.asynccontextmanager
+async def agent_keys(connection: Connection) -> AsyncIterator["list[asyncssh.SSHKeyPair]"]:
+    """What the agent holds, usable while the block lasts; nothing where no agent is named."""
+    import asyncssh
+
     path = connection.agent_socket_path
-    if path is not None and not Path(path).exists():
-        raise ProviderError(f"connection.agentSocketPath (or SSH_AUTH_SOCK): {path} does not exist")
-    return path
+    if not path:
+        yield []
+        return
+    try:
+        agent = await asyncssh.connect_agent(path)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ProviderError(f"connection.agentSocketPath (or SSH_AUTH_SOCK): {path}: {reason.lower()}") from None
+    if agent is None:
+        raise ProviderError(f"connection.agentSocketPath (or SSH_AUTH_SOCK): {path} does not answer")
+    async with agent:
+        yield list(await agent.get_keys())
 
 
 async def run_command(

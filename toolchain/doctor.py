@@ -72,7 +72,7 @@ def _engine() -> list[Row]:
     found = engine.recorded()
     if found is None:
         return [Row(tool=name, advice=_SET_UP) for name in ("Pulumi engine", *(plugin[0] for plugin in _PLUGINS))]
-    version = versions.parse_version(capture([found.bin / "pulumi", "version"]) or "")
+    version = versions.parse_version(capture([found.bin / "pulumi", "version"], env=engine.quiet_environment()) or "")
     cli = Row(
         tool="Pulumi engine",
         version=versions.show(version) if version else "—",

@@ -124,7 +124,7 @@ def from_cache() -> Engine:
 def official(bin_directory: Path, *, path: str, origin: str, progress: Progress) -> Engine:
     """The vendor's engine in `bin_directory`, once its version and its plugins are seen. Raises Declined."""
     program = bin_directory / "pulumi"
-    version = versions.parse_version(capture([program, "version"], env=_quiet_environment()) or "")
+    version = versions.parse_version(capture([program, "version"], env=quiet_environment()) or "")
     if version is None:
         raise Declined(f"{program} does not tell its version")
     if not versions.satisfies(version, requirement()):
@@ -158,7 +158,7 @@ def _install_plugins(program: Path, progress: Progress) -> None:
                 [program, "plugin", "install", "resource", name, version],
                 log=LOGS / f"plugin-{name}.log",
                 what=f"Pulumi's {name} provider",
-                env=_quiet_environment(),
+                env=quiet_environment(),
                 timeout=_PLUGIN_TIMEOUT,
             )
         if not _plugin_folder(name).is_dir():
@@ -170,5 +170,6 @@ def _plugin_folder(name: str) -> Path:
     return PULUMI_HOME / "plugins" / f"resource-{name}-v{version}"
 
 
-def _quiet_environment() -> dict[str, str]:
+def quiet_environment() -> dict[str, str]:
+    """The environment for asking `pulumi` something: it writes nothing outside of the project and phones nobody."""
     return {**os.environ, "PULUMI_HOME": str(PULUMI_HOME), "PULUMI_SKIP_UPDATE_CHECK": "true"}

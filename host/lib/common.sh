@@ -103,7 +103,7 @@ write_file() {
   new=${path%/*}/.${path##*/}.new
   rm -f "$new"
   if (umask 077 && : >"$new" && chown "$owner" "$new" && printf '%s\n' "$content" >"$new" &&
-    chmod "$mode" "$new" && sync "$new" && mv -f "$new" "$path") 2>/dev/null; then
+    chmod "$mode" "$new" && sync "$new" && mv -fT "$new" "$path") 2>/dev/null; then
     WROTE=yes
     return 0
   fi

@@ -34,11 +34,12 @@ count_server_connections() {
 server_connections_are() {
   count_server_connections || return
   WHY="of PgBouncer's server connections $CONNECTIONS_TLS use TLS and $CONNECTIONS_PLAIN do not; $CONNECTIONS_OLD wait for their transaction to end"
-  ((CONNECTIONS_OLD == 0)) || return
   case $1 in
-    tls) ((CONNECTIONS_PLAIN == 0)) ;;
-    plain) ((CONNECTIONS_TLS == 0)) ;;
+    tls) ((CONNECTIONS_PLAIN == 0)) || return ;;
+    plain) ((CONNECTIONS_TLS == 0)) || return ;;
   esac
+  # A way back does not wait for what a transaction still holds: it is as it was before.
+  ((CONNECTIONS_OLD == 0)) || [[ -n ${RESTORING:-} ]]
 }
 
 # usage: no_login_under_way    whether no pool is in the middle of a login to Postgres

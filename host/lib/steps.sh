@@ -111,7 +111,7 @@ bring_up() {
 
 # usage: restore SETTINGS CHANGES...    puts every one of CHANGES to what SETTINGS say and verifies the whole
 restore() {
-  local settings=$1 variable failed=0
+  local settings=$1 variable failed=0 RESTORING=yes
   shift
   stage_certificate "$settings" || return
   bring_up "$settings" no || return

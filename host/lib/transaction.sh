@@ -78,9 +78,9 @@ intent_value() { sed -n "s/^$1=//p" "$VOICEAI_STATE/intent" 2>/dev/null; }
 
 # usage: commit    what was verified becomes the record; renames only
 commit() {
-  mv -f "$VOICEAI_STATE/settings.verified.next" "$VOICEAI_STATE/settings.verified" &&
+  mv -fT "$VOICEAI_STATE/settings.verified.next" "$VOICEAI_STATE/settings.verified" &&
     fault_point record-renamed &&
-    mv -f "$VOICEAI_STATE/settings.next" "$VOICEAI_STATE/settings" &&
+    mv -fT "$VOICEAI_STATE/settings.next" "$VOICEAI_STATE/settings" &&
     sync "$VOICEAI_STATE" &&
     fault_point settings-renamed ||
     problem "cannot rename the settings in $VOICEAI_STATE"
@@ -109,7 +109,8 @@ note_hand_changes() {
   fi
   while read -r key declared now; do was[$key]="$declared $now"; done < <(cat "$file" 2>/dev/null)
   for key in "$@"; do
-    declared=${was[$key]%% *} now=$(variable_value "$next" "$key")
+    now=$(variable_value "$next" "$key") declared=${was[$key]:-}
+    declared=${declared%% *}
     declared=${declared:-$(variable_value "$previous" "$key")}
     was[$key]="$declared $now $(who) $(date -u +%Y-%m-%dT%H:%M:%SZ)"
     [[ $declared != "$now" ]] || unset "was[$key]"

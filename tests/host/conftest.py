@@ -29,7 +29,7 @@ class Roots:
     bundle: Path = BUNDLE
 
     def run(
-        self, script: str, *argv: str, stdin: str = "", timeout: float = 60, **environment: str
+        self, script: str, *argv: str, stdin: str = "", environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run init.sh or update.sh here. Never raises for a status: the tests look at it."""
         return subprocess.run(
@@ -37,9 +37,9 @@ class Roots:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=60,
             check=False,
-            env={**self.environment, **environment},
+            env={**self.environment, **(environment or {})},
         )
 
     def settings(self, text: str) -> Path:
@@ -157,13 +157,45 @@ def roots_in(tmp_path: Path, path: str, **environment: str) -> Roots:
     return roots
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A Secrets Manager of files with an `aws` that reads them: for the many tests that are not about reading."""
+
+    folder: Path
+
+    def put(self, secrets: Mapping[str, str]) -> None:
+        for name, value in secrets.items():
+            (self.folder / name.replace("/", "_")).write_text(value)
+
+    def remove_all(self) -> None:
+        for path in self.folder.iterdir():
+            path.unlink()
+
+    def place_reader(self, bin_dir: Path) -> None:
+        script = bin_dir / "aws"
+        script.write_text(
+            "#!/bin/bash\nwhile (($#)); do case $1 in --secret-id) name=$2;; esac; shift; done\n"
+            f"file={self.folder}/${{name//\\//_}}\n"
+            '[[ -e $file ]] || { echo "An error occurred (ResourceNotFoundException)" >&2; exit 254; }\n'
+            'cat "$file"; echo\n'
+        )
+        script.chmod(0o755)
+
+
 @pytest.fixture
-def host(tmp_path: Path, secrets: SecretsManager) -> Roots:
-    """A host without docker that reads Secrets Manager by the quicker of the two ways, boto3."""
+def store(tmp_path: Path) -> Store:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    return Store(folder=folder)
+
+
+@pytest.fixture
+def host(tmp_path: Path, store: Store) -> Roots:
+    """A host without docker, whose secrets come from `store`."""
     bin_dir = tmp_path / "bin"
     bin_dir.mkdir()
-    place_python(bin_dir)
-    return roots_in(tmp_path, f"{bin_dir}:{system_path()}", AWS_ENDPOINT_URL=secrets.url)
+    store.place_reader(bin_dir)
+    return roots_in(tmp_path, f"{bin_dir}:{system_path()}")
 
 
 def system_path() -> str:

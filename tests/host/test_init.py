@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.conftest import Roots, SecretsManager, roots_in, system_path
+from tests.host.conftest import Roots, SecretsManager, Store, roots_in, system_path
 from tests.host.issuing import SECRETS, Generation, app_settings, authority, server, server_settings, settings_text
 
 KEY = SECRETS["SECRET_KEY"]
@@ -26,8 +26,8 @@ def wanted(generation: Generation, **changed: str) -> str:
     return settings_text(server_settings(**generation.settings(), **changed))
 
 
-def init(host: Roots, text: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return host.run("init.sh", "--settings", str(host.settings(text)), **environment)
+def init(host: Roots, text: str) -> subprocess.CompletedProcess[str]:
+    return host.run("init.sh", "--settings", str(host.settings(text)))
 
 
 def wait_until(what: str, holds: threading.Event | None = None, *, path: Path | None = None) -> None:
@@ -62,24 +62,24 @@ def test_the_three_secrets_become_files_by_either_reader(
 
 
 def test_the_environment_file_says_where_secrets_manager_is_and_is_never_printed(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+    tmp_path: Path, secrets: SecretsManager, reader: Path, generations: dict[int, Generation]
 ) -> None:
     secrets.put(generations[1].secrets())
+    host = roots_in(tmp_path, f"{reader}:{system_path()}")
     lines = f'AWS_ENDPOINT_URL_SECRETS_MANAGER="{secrets.url}"\nAWS_ACCESS_KEY_ID=site-id\nAWS_SECRET_ACCESS_KEY=hush\n'
     (host.etc / "environment").write_text(lines)
     bare = {key: value for key, value in host.environment.items() if not key.startswith("AWS_")}
-    done = dataclasses.replace(host, environment=bare).run(
-        "init.sh", "--settings", str(host.settings(wanted(generations[1])))
-    )
+    done = init(dataclasses.replace(host, environment=bare), settings_text(app_settings(**generations[1].settings())))
     assert done.returncode == 0, done.stderr
+    assert (host.tls / "ca.crt").read_bytes() == generations[1].ca.pem
     assert "hush" not in done.stdout + done.stderr
 
 
 def test_an_app_host_gets_the_ca_and_nothing_else(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+    host: Roots, store: Store, generations: dict[int, Generation]
 ) -> None:
     one = generations[1]
-    secrets.put({CA: one.secrets()[CA]})
+    store.put({CA: one.secrets()[CA]})
     done = init(host, settings_text(app_settings(**one.settings())))
     assert done.returncode == 0, done.stderr
     assert (host.tls / "ca.crt").read_bytes() == one.ca.pem
@@ -88,35 +88,33 @@ def test_an_app_host_gets_the_ca_and_nothing_else(
 
 
 def test_a_second_generation_replaces_all_three_files_at_once_and_the_first_stays_for_the_way_back(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+    host: Roots, store: Store, generations: dict[int, Generation]
 ) -> None:
     for generation in generations.values():
-        secrets.put(generation.secrets())
+        store.put(generation.secrets())
         assert init(host, wanted(generation)).returncode == 0
     assert (host.tls / "server.crt").read_bytes() == generations[2].leaf.pem
-    secrets.remove_all()
+    store.remove_all()
     back = init(host, wanted(generations[1]))
     assert back.returncode == 0, back.stderr
     assert (host.tls / "server.key").read_bytes() == generations[1].leaf.key_pem
     assert len(list((host.tls / "generations").iterdir())) == 2
 
 
-def test_older_generations_are_removed(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
-) -> None:
+def test_older_generations_are_removed(host: Roots, store: Store, generations: dict[int, Generation]) -> None:
     ca = generations[1].ca
     third = Generation(number=3, ca=ca, leaf=server(ca))
     for generation in (*generations.values(), third):
-        secrets.put(generation.secrets())
+        store.put(generation.secrets())
         assert init(host, wanted(generation)).returncode == 0
     kept = {path.name[0] for path in (host.tls / "generations").iterdir()}
     assert kept == {"2", "3"}
 
 
 def test_generation_zero_removes_nothing_and_says_so(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+    host: Roots, store: Store, generations: dict[int, Generation]
 ) -> None:
-    secrets.put(generations[1].secrets())
+    store.put(generations[1].secrets())
     init(host, wanted(generations[1]))
     before = host.listing()
     done = init(host, settings_text(server_settings()))
@@ -175,16 +173,16 @@ BAD = list(bad_secrets(Generation(number=1, ca=(_ca := authority()), leaf=server
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("already", [False, True], ids=["first", "reissue"])
 def test_a_pair_that_fails_a_check_is_refused_and_what_was_there_stays(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation], case: str, already: bool
+    host: Roots, store: Store, generations: dict[int, Generation], case: str, already: bool
 ) -> None:
     one = generations[1]
     if already:
         # The generation asked for is a second one then.
-        secrets.put(one.secrets())
+        store.put(one.secrets())
         assert init(host, wanted(one)).returncode == 0
         one = generations[2]
     changed, values, words = bad_secrets(one)[case]
-    secrets.put({**one.secrets(), **values})
+    store.put({**one.secrets(), **values})
     before = host.listing()
     done = init(host, settings_text(server_settings(**{**one.settings(), **changed})))
     assert done.returncode == 3, done.stderr
@@ -197,16 +195,26 @@ def test_a_pair_that_fails_a_check_is_refused_and_what_was_there_stays(
         assert (host.tls / "server.crt").read_bytes() == generations[1].leaf.pem
 
 
-@pytest.mark.parametrize("absent", [CA, CERT, KEY])
 def test_an_absent_secret_is_named_by_either_reader(
-    tmp_path: Path, secrets: SecretsManager, reader: Path, generations: dict[int, Generation], absent: str
+    tmp_path: Path, secrets: SecretsManager, reader: Path, generations: dict[int, Generation]
 ) -> None:
-    secrets.put({name: value for name, value in generations[1].secrets().items() if name != absent})
+    secrets.put({name: value for name, value in generations[1].secrets().items() if name != KEY})
     host = roots_in(tmp_path, f"{reader}:{system_path()}", AWS_ENDPOINT_URL=secrets.url)
     done = init(host, wanted(generations[1]))
     assert done.returncode == 3
-    assert f"secret {absent} is not in Secrets Manager (eu-west-1, {secrets.url})" in done.stderr
+    assert f"secret {KEY} is not in Secrets Manager (eu-west-1, {secrets.url})" in done.stderr
+    assert f"secret {CA}" not in done.stderr
     assert not (host.tls / "current").exists()
+
+
+@pytest.mark.parametrize("absent", [CA, CERT])
+def test_whichever_secret_is_absent_is_the_one_that_is_named(
+    host: Roots, store: Store, generations: dict[int, Generation], absent: str
+) -> None:
+    store.put({name: value for name, value in generations[1].secrets().items() if name != absent})
+    done = init(host, wanted(generations[1]))
+    assert done.returncode == 3
+    assert f"secret {absent} is not in Secrets Manager" in done.stderr
 
 
 def test_secrets_manager_down_is_said_by_either_reader(
@@ -222,19 +230,20 @@ def test_secrets_manager_down_is_said_by_either_reader(
 
 
 def test_a_disk_with_the_right_generation_asks_nobody(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+    host: Roots, store: Store, generations: dict[int, Generation]
 ) -> None:
-    secrets.put(generations[1].secrets())
+    store.put(generations[1].secrets())
     init(host, wanted(generations[1]))
-    done = init(host, wanted(generations[1]), AWS_ENDPOINT_URL="http://127.0.0.1:9")
+    store.remove_all()
+    done = init(host, wanted(generations[1]))
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("damage", ["content", "mode", "owner"])
 def test_a_damaged_key_on_disk_is_fetched_again(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation], damage: str
+    host: Roots, store: Store, generations: dict[int, Generation], damage: str
 ) -> None:
-    secrets.put(generations[1].secrets())
+    store.put(generations[1].secrets())
     init(host, wanted(generations[1]))
     key = host.tls / "server.key"
     match damage:
@@ -289,9 +298,9 @@ def slow_decoder(bin_dir: Path, generation: Generation) -> tuple[Path, Path]:
 
 
 def test_the_key_is_0600_and_70_70_from_its_first_byte_and_no_one_may_enter_its_directory(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+    host: Roots, store: Store, generations: dict[int, Generation]
 ) -> None:
-    secrets.put(generations[1].secrets())
+    store.put(generations[1].secrets())
     bin_dir = host.etc.parent / "bin"
     half, go = slow_decoder(bin_dir, generations[1])
     running = subprocess.Popen(
@@ -313,7 +322,7 @@ def test_the_key_is_0600_and_70_70_from_its_first_byte_and_no_one_may_enter_its_
 
 
 def test_init_killed_half_way_leaves_nothing_that_the_next_run_minds(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+    host: Roots, store: Store, generations: dict[int, Generation]
 ) -> None:
     bin_dir = host.etc.parent / "bin"
     half, go = slow_aws(bin_dir, generations[1])
@@ -326,9 +335,9 @@ def test_init_killed_half_way_leaves_nothing_that_the_next_run_minds(
     running.kill()
     running.wait(10)
     assert not (host.tls / "current").exists()
-    (bin_dir / "aws").unlink()
     go.touch()
-    secrets.put(generations[1].secrets())
+    store.place_reader(bin_dir)
+    store.put(generations[1].secrets())
     done = init(host, wanted(generations[1]))
     assert done.returncode == 0, done.stderr
     assert [path.name for path in (host.tls / "generations").iterdir()] == [f"1-{generations[1].leaf.sha256[:12]}"]
@@ -399,10 +408,10 @@ def test_the_watch_over_arguments_sees_a_planted_secret() -> None:
 
 
 def test_init_without_settings_takes_what_was_verified_last(
-    host: Roots, secrets: SecretsManager, generations: dict[int, Generation]
+    host: Roots, store: Store, generations: dict[int, Generation]
 ) -> None:
     assert "nothing to do" in host.run("init.sh").stderr
-    secrets.put(generations[1].secrets())
+    store.put(generations[1].secrets())
     host.state.mkdir(exist_ok=True)
     (host.state / "settings.verified").write_text(wanted(generations[1]))
     done = host.run("init.sh")
