@@ -38,7 +38,7 @@ hosts = Hosts(
     revisions=ledger.revisions,
     certificate_sha256=certificates.certificate_sha256 if certificates else "",
     ca_sha256=certificates.ca_sha256 if certificates else "",
-    opts=pulumi.ResourceOptions(depends_on=[secrets]),
+    after=[secrets],
 )
 CertificatesInUse(
     "certificates-in-use",

@@ -13,7 +13,7 @@ import hashlib
 import io
 import shlex
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,10 @@ def receipt(stdout: str) -> str:
 
 
 class Hosts(pulumi.ComponentResource):
-    """All hosts of the inventory. `receipts` maps each to the revision it confirmed."""
+    """All hosts of the inventory. `receipts` maps each to the revision it confirmed.
+
+    Settings are applied after `after`: what hosts read while they apply them. Shipping a bundle waits for nothing.
+    """
 
     receipts: pulumi.Output[dict[str, str]]
 
@@ -64,6 +67,7 @@ class Hosts(pulumi.ComponentResource):
         revisions: pulumi.Output[Mapping[str, str]],
         certificate_sha256: pulumi.Input[str],
         ca_sha256: pulumi.Input[str],
+        after: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("internal-tls:index:Hosts", name, None, opts)
@@ -87,7 +91,7 @@ class Hosts(pulumi.ComponentResource):
                 command=f"{host.sudo}timeout --kill-after=15 {ssh.timeout_seconds} /opt/voiceai/update.sh --settings -",
                 stdin=settings,
                 connection=connection,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[bundle]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[bundle, *after]),
             )
             confirmed[host.name] = applied.stdout.apply(receipt)
         self.receipts = pulumi.Output.all(**confirmed)

@@ -30,6 +30,11 @@ TEXT
 # usage: check_needs ROLES    the list on standard output
 check_needs() {
   local -A HOST=([ROLES]=$1)
+  local role
+  for role in ${1//,/ }; do
+    one_of "$role" "${ROLE_NAMES[@]}" ||
+      problem "--roles: no role is called $role; there are ${ROLE_NAMES[*]}" || exit "$EXIT_BAD_INPUT"
+  done
   if [[ -z $1 ]] && ! read_verified HOST; then HOST=([ROLES]="postgres,pgbouncer,redis"); fi
   list_needs HOST || exit "$EXIT_REFUSED"
 }

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(chosen)
-    except (LabError, DockerError, SetupError, ValueError) as error:
+    except (LabError, DockerError, SetupError, ValueError, OSError) as error:
         say(f"lab {chosen.command}: {error}")
         return 1
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ The text is computed by pure functions; `prepare` writes it.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from lab import images
 from lab.files import ensure_secret, ensure_ssh_key, write
@@ -21,15 +22,21 @@ def prepare(layout: Layout) -> dict[str, str]:
         layout.tls(host).mkdir(parents=True, exist_ok=True)
         host_keys[host] = ensure_ssh_key(layout.ssh(host) / "host_key")
         write(layout.ssh(host) / "authorized_keys", f"{accepted}\n")
-        write(layout.etc(host) / "environment", key_values(host_environment()), mode=0o600)
+        place(layout.etc(host) / "environment", key_values(host_environment()))
     database = layout.etc("database")
-    passwords = {name: ensure_secret(database / name) for name in ("postgres_password", "redis_password")}
+    for name in ("postgres_password", "redis_password"):
+        # The load runs on the app host and reads it from a file, as an app would.
+        password = ensure_secret(layout.load / name)
+        place(database / name, f"{password}\n")
     write(database / "compose.env", key_values(compose_environment(layout)))
     write(database / "compose.site.yaml", compose_override(layout.name))
-    # The load runs on the app host and reads them from files, as an app would.
-    for name, value in passwords.items():
-        write(layout.load / name, f"{value}\n", mode=0o600)
     return host_keys
+
+
+def place(path: Path, content: str) -> None:
+    """Have a private file of a host. Once it is there it belongs to that host's root and may not be ours to read."""
+    if not path.exists():
+        write(path, content, mode=0o600)
 
 
 def host_environment() -> dict[str, str]:

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _run(chosen)
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         say(f"{chosen.command}: {error}")
         return 1
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """Progress of long parts, on stderr.
 
-On a terminal one line ticks; elsewhere (a CI log) a line says that the part began, one follows every fifteen seconds,
-and one says how long it took.
+On a terminal one line ticks. Elsewhere (a CI log) a line says after two seconds what is under way, one follows every
+fifteen seconds, and one says how long it took. What is over within two seconds leaves no line.
 """
 
 import sys
@@ -16,6 +16,8 @@ Progress = Callable[[str], AbstractContextManager[None]]
 
 _TICK_SECONDS = 0.5
 _LINE_SECONDS = 15.0
+# A part that is over before this is not worth a line.
+_WORTH_SECONDS = 2.0
 
 
 def say(text: str, *, stream: TextIO | None = None) -> None:
@@ -42,8 +44,11 @@ def part(title: str, *, stream: TextIO | None = None) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        lead = "\r\x1b[K" if out.isatty() else ""
-        print(f"{lead}  {title}: {outcome}, {time.monotonic() - started:.0f} s", file=out, flush=True)
+        seconds = time.monotonic() - started
+        if out.isatty():
+            print("\r\x1b[K", end="", file=out, flush=True)
+        if seconds >= _WORTH_SECONDS or outcome != "done":
+            print(f"  {title}: {outcome}, {seconds:.0f} s", file=out, flush=True)
 
 
 def _tick_terminal(out: TextIO, title: str, started: float, ended: threading.Event) -> None:
@@ -54,6 +59,8 @@ def _tick_terminal(out: TextIO, title: str, started: float, ended: threading.Eve
 
 
 def _tick_lines(out: TextIO, title: str, started: float, ended: threading.Event) -> None:
+    if ended.wait(_WORTH_SECONDS):
+        return
     print(f"  {title} …", file=out, flush=True)
     while not ended.wait(_LINE_SECONDS):
         print(f"  {title} … {time.monotonic() - started:.0f} s", file=out, flush=True)

@@ -14,30 +14,28 @@ import pytest
 
 _FIRST_WORD_SECONDS = 15.0
 
+# A plugin named on the command line is imported before pytest begins to capture: what is written here is seen at once.
+_stdout = os.dup(1)
 _in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 
 class _Watch:
-    """Says which test is under way when it takes long."""
+    """Says which tests are under way when they take long. Sees pytest-xdist's workers as well: they log here."""
 
-    def __init__(self, reporter: pytest.TerminalReporter) -> None:
-        self._reporter = reporter
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._name: str | None = None
-        self._since = 0.0
+        self._running: dict[str, float] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
         with self._lock:
-            self._name, self._since = item.nodeid, time.monotonic()
-        try:
-            return (yield)
-        finally:
-            with self._lock:
-                self._name = None
+            self._running[nodeid] = time.monotonic()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        with self._lock:
+            self._running.pop(nodeid, None)
 
     def pytest_unconfigure(self) -> None:
         self._ended.set()
@@ -45,17 +43,20 @@ class _Watch:
 
     def _run(self) -> None:
         while not self._ended.wait(_FIRST_WORD_SECONDS):
+            now = time.monotonic()
             with self._lock:
-                seconds = time.monotonic() - self._since
-                if self._name is not None and seconds >= _FIRST_WORD_SECONDS:
-                    self._reporter.write_line(f"  {self._name} … {seconds:.0f} s")
+                long = {
+                    name: now - since for name, since in self._running.items() if now - since >= _FIRST_WORD_SECONDS
+                }
+            for name, seconds in long.items():
+                os.write(_stdout, f"\n  {name} … {seconds:.0f} s\n".encode())
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if isinstance(reporter, pytest.TerminalReporter):
-        config.pluginmanager.register(_Watch(reporter), "internal-tls-watch")
+    # pytest-xdist's workers have no terminal; their tests are logged by the process that has.
+    if config.pluginmanager.hasplugin("terminalreporter"):
+        config.pluginmanager.register(_Watch(), "internal-tls-watch")
 
 
 @pytest.hookimpl(wrapper=True)

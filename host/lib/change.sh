@@ -87,8 +87,18 @@ step_forward() {
   fault_point "$step-begun"
   "apply_$step" NOW || return
   fault_point "$step-applied"
-  not_stopped && verify_settings NOW || return
+  not_stopped && verify_step "$1" || return
   fault_point "$step-verified"
+}
+
+# usage: verify_step VARIABLE    all of NOW; but on the way of a host without a record, whose other servers nobody
+# knows yet, what this variable is about
+verify_step() {
+  if [[ $RECORDED == yes || $1 == "${CHANGES[-1]}" ]]; then
+    verify_settings NOW
+  else
+    verify_settings NOW "${ROLE_OF_VARIABLE[$1]:-none}"
+  fi
 }
 
 # usage: preflight_step VARIABLE
@@ -163,11 +173,19 @@ confirm_unchanged() {
   say "nothing to change: revision ${NOW[REVISION]} is verified"
 }
 
+# usage: say_lost_edit    an edit of the settings file that was never applied is about to be replaced
+say_lost_edit() {
+  local file=$VOICEAI_STATE/settings
+  [[ ! -f $file || ! -f $file.verified || $(<"$file") == "$(<"$file.verified")" ]] ||
+    say "$file was edited and never applied: the declared settings replace it"
+}
+
 # usage: run_change SOURCE    SOURCE says where NEXT came from: settings (the program), set or edit (by hand)
 run_change() {
   preflight_needs NEXT || exit "$EXIT_REFUSED"
   name_containers
   recover
+  [[ $1 != settings ]] || say_lost_edit
   compare || exit "$EXIT_REFUSED"
   prepare || exit "$EXIT_REFUSED"
   fault_point prepared

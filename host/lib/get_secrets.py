@@ -7,6 +7,7 @@ environment, as with the CLI. Why a secret could not be read goes to FILE.err, i
 value, never a traceback. Status 1 if any failed.
 """
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -35,7 +36,9 @@ def main(argv: list[str]) -> int:
             with Path(file).open("r+", encoding="utf-8") as target:
                 target.write(value)
         except (BotoCoreError, ClientError, ValueError, OSError) as error:
-            Path(f"{file}.err").write_text(" ".join(str(error).split()) + "\n", encoding="utf-8")
+            # On a full disk this fails too: the caller finds that out by itself.
+            with contextlib.suppress(OSError):
+                Path(f"{file}.err").write_text(" ".join(str(error).split()) + "\n", encoding="utf-8")
             failed = 1
     return failed
 

@@ -44,7 +44,7 @@ get_secrets() {
     reader_environment python3 "$BUNDLE/lib/get_secrets.py" "$@" 2>"$2.python.err" || status=$?
     # Status 1 explains itself in each secret's own file.
     ((status < 2)) || printf 'status %s %s\n' "$status" "$(tail -n 1 "$2.python.err")" >"$2.err"
-    return
+    return 0
   fi
   while (($#)); do
     get_secret_by_cli "$1" "$2" &
@@ -61,7 +61,6 @@ explain_get_failure() {
   where=$(secrets_endpoint)
   where="Secrets Manager (${AWS_REGION:-no region}${where:+, $where})"
   case $words in
-    *[Nn]o\ space\ left*) problem "secret $1: the disk is full; nothing was changed" ;;
     *ResourceNotFoundException*)
       problem "secret $1 is not in $where: run the program's \`pulumi up\` first, or correct its name; nothing was changed"
       ;;
@@ -83,14 +82,22 @@ place_empty() {
     problem "cannot write $1: no permission, or the disk is full; nothing was changed"
 }
 
+# usage: has_room DIRECTORY    whether a few more bytes fit: a reader whose disk is full often cannot even say so
+has_room() {
+  local probe=$1/.probe status=0
+  head -c 8192 /dev/zero 2>/dev/null >"$probe" || status=1
+  rm -f "$probe"
+  return "$status"
+}
+
 # usage: decode_secret NAME FILE MODE OWNER    FILE from the base64 in FILE.b64, which is removed
 decode_secret() {
-  local words
+  has_room "${2%/*}" || problem "cannot write $2: the disk is full; nothing was changed" || return
   [[ ! -s $2.b64.err ]] || explain_get_failure "$1" "$2.b64.err" || return
   place_empty "$2" "$4" || return
-  if words=$(base64 -d <"$2.b64" 2>&1 >"$2") && [[ -s $2 ]]; then
+  if base64 -d <"$2.b64" >"$2" 2>/dev/null && [[ -s $2 ]]; then
     rm -f "$2.b64" "$2.b64.err" && chmod "$3" "$2"
-  elif [[ $words == *'o space left'* ]]; then
+  elif ! has_room "${2%/*}"; then
     problem "cannot write $2: the disk is full; nothing was changed"
   else
     problem "secret $1 is corrupt: it is not base64 of a PEM; put it right in Secrets Manager (or reissue by CERTIFICATE_GENERATION) and run this again; nothing was changed"

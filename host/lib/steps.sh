@@ -66,24 +66,33 @@ stage_certificate() {
   stage_generation "$1"
 }
 
-# usage: settings_hold SETTINGS    accepted and refused twins of everything that the servers should do, in one call
+# usage: settings_hold SETTINGS ROLES...    accepted and refused twins of everything that these roles' servers should
+# do, in one call
 settings_hold() {
+  local settings=$1 role
+  shift
   DIALS=()
-  if has_role "$1" postgres; then postgres_dials "$1"; fi
-  if has_role "$1" pgbouncer; then pgbouncer_dials "$1"; fi
-  if ((${#DIALS[@]})); then dial_all "$(prover "$1")" "${DIALS[@]}"; fi
-  if has_role "$1" postgres; then postgres_holds "$1" || return; fi
-  if has_role "$1" pgbouncer; then pgbouncer_holds "$1" || return; fi
-  if has_role "$1" redis; then redis_answers; fi
+  for role in "$@"; do
+    [[ $role == redis ]] || "${role}_dials" "$settings"
+  done
+  if ((${#DIALS[@]})); then dial_all "$(prover "$settings")" "${DIALS[@]}"; fi
+  for role in "$@"; do
+    if [[ $role == redis ]]; then redis_answers || return; else "${role}_holds" "$settings" || return; fi
+  done
 }
 
-# usage: verify_settings SETTINGS    on disk and on the wire; the servers' logs are said where something does not hold
+# usage: verify_settings SETTINGS [ROLES...]    on disk and on the wire, for all servers of the host or some; their logs
+# are said where something does not hold
 verify_settings() {
   local -n _verified=$1
-  local role
+  local role roles=()
+  for role in "${SERVER_ROLES[@]}"; do
+    if has_role "$1" "$role" && { (($# == 1)) || one_of "$role" "${@:2}"; }; then roles+=("$role"); fi
+  done
   certificate_holds "$1" || return
-  wait_for "$RELOAD_SECONDS" "the servers to do what revision ${_verified[REVISION]} says" settings_hold "$1" || {
-    for role in postgres pgbouncer; do ! has_role "$1" "$role" || last_log_lines "$role"; done
+  ((${#roles[@]})) || return 0
+  wait_for "$RELOAD_SECONDS" "the servers to do what revision ${_verified[REVISION]} says" settings_hold "$1" "${roles[@]}" || {
+    for role in "${roles[@]}"; do last_log_lines "$role"; done
     return 1
   }
 }

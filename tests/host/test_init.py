@@ -440,3 +440,26 @@ def test_a_mistyped_call_is_refused_with_a_sentence(host: Roots, argv: list[str]
     done = host.run("init.sh", *argv)
     assert done.returncode == 2
     assert words in done.stderr
+
+
+def test_a_disk_that_fills_up_while_secrets_are_read_is_said_to_be_full(
+    host: Roots, generations: dict[int, Generation]
+) -> None:
+    """`head`, which probes for room, fails as it does on a full disk; the reader has written nothing."""
+    bin_dir = host.etc.parent / "bin"
+    for tool in ("head", "aws"):
+        (bin_dir / tool).write_text("#!/bin/sh\nexit 1\n")
+        (bin_dir / tool).chmod(0o755)
+    done = init(host, wanted(generations[1]))
+    assert done.returncode == 3
+    assert "the disk is full" in done.stderr
+    assert not (host.tls / "current").exists()
+
+
+def test_the_list_of_needs_is_made_for_the_asked_roles(host: Roots) -> None:
+    app = host.run("init.sh", "--check", "--roles", "app")
+    assert app.returncode == 0, app.stdout
+    assert "docker" not in app.stdout
+    unknown = host.run("init.sh", "--check", "--roles", "ap")
+    assert unknown.returncode == 2
+    assert "no role is called ap" in unknown.stderr

@@ -205,6 +205,16 @@ def test_an_edit_of_the_settings_file_is_applied_by_restart_only(
     assert "hand change  CERTIFICATE_GENERATION=0, declared 1" in issued.run("update.sh", "--status").stdout
 
 
+def test_an_edit_that_was_never_applied_gives_way_to_declared_settings_and_that_is_said(
+    issued: Roots, generations: dict[int, Generation]
+) -> None:
+    (issued.state / "settings").write_text(asked(None))
+    done = update(issued, asked(generations[1], REVISION="2"))
+    assert done.returncode == 0, done.stderr
+    assert "was edited and never applied" in done.stderr
+    assert (issued.state / "settings").read_text() == issued.record()
+
+
 def test_verify_only_proves_the_files_and_says_what_does_not_hold(issued: Roots) -> None:
     assert issued.run("update.sh", "--verify-only").stdout == "1\n"
     target = issued.tls / "current" / "ca.crt"

@@ -1,0 +1,173 @@
+"""A database host for the tests: a container like the lab's hosts, with real servers beside it.
+
+Everything has a name of its own run, and `close()` leaves nothing.
+"""
+
+import base64
+import contextlib
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.hosts import pack_bundle
+from tests.host.conftest import BUNDLE
+from tests.host.issuing import server_settings, settings_text
+
+ROLES = ("postgres", "pgbouncer", "redis")
+PASSWORD = 'p"a:s\\s $word'
+
+
+def docker(*argv: str, stdin: str | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *argv], input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def must(*argv: str, stdin: str | None = None) -> str:
+    done = docker(*argv, stdin=stdin)
+    assert done.returncode == 0, f"docker {argv[0]}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def wait_until(what: str, holds: Callable[[], bool], seconds: float = 20) -> None:
+    """Await a condition, at most `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.05)
+
+
+@dataclass(slots=True, kw_only=True)
+class RealHost:
+    """Directories, network and containers of one host. Directories are mounted into the host's container and,
+    by their paths on the machine, into the servers'."""
+
+    root: Path
+    host_image: str
+    servers_image: str
+    moto_port: int
+    name: str = field(default_factory=lambda: f"hosttest-{uuid.uuid4().hex[:8]}")
+    revision: int = 0
+
+    def open(self) -> None:
+        """Network, directories as a site prepares them, and the host's container with the bundle on it."""
+        for part in ("etc", "tls", "state"):
+            (self.root / part).mkdir()
+        must("network", "create", self.name)
+        gateway = must("network", "inspect", self.name, "--format", "{{(index .IPAM.Config 0).Gateway}}")
+        images = "".join(f"{role.upper()}_IMAGE={self.servers_image}\n" for role in ROLES)
+        self._site_file(
+            "compose.env",
+            f"COMPOSE_PROJECT_NAME={self.name}\nCONTAINER_PREFIX={self.name}-\n{images}"
+            "COMPOSE_FILE=compose.yaml:/etc/voiceai/compose.site.yaml\n"
+            f"VOICEAI_CONFIG_DIR={self.root}/etc\nINTERNAL_TLS_DIR={self.root}/tls\n",
+        )
+        ports = "".join(f"  voiceai-{role}: {{ports: !reset []}}\n" for role in ROLES)
+        self._site_file(
+            "compose.site.yaml",
+            f"services:\n{ports}networks:\n  default: {{name: {self.name}, external: true}}\n",
+        )
+        self._site_file(
+            "environment",
+            f"AWS_ENDPOINT_URL=http://{gateway}:{self.moto_port}\nAWS_ACCESS_KEY_ID=test\nAWS_SECRET_ACCESS_KEY=test\n",
+        )
+        self._site_file("postgres_password", PASSWORD + "\n")
+        self._site_file("redis_password", PASSWORD + "\n")
+        self.start_host("host", ["--volume", f"{self.root}/state:/var/lib/voiceai"])
+
+    def start_host(self, name: str, options: list[str]) -> None:
+        """A host's container over the same site and servers; `options` say where its state is."""
+        must(
+            *("run", "--detach", "--name", f"{self.name}-{name}", "--network", self.name, "--init"),
+            *("--volume", "/var/run/docker.sock:/var/run/docker.sock"),
+            *("--volume", f"{self.root}/etc:/etc/voiceai", "--volume", f"{self.root}/tls:/etc/ssl/internal"),
+            *options,
+            *("--entrypoint", "sleep", self.host_image, "infinity"),
+        )
+        digest, packed = pack_bundle(BUNDLE)
+        installer = (BUNDLE / "install.sh").read_text()
+        done = self.run("sh", "-c", installer, "install", digest, stdin=base64.b64encode(packed).decode(), on=name)
+        assert done.returncode == 0, done.stderr
+
+    def close(self) -> None:
+        """Remove every container, volume and network of this host."""
+        found = docker("ps", "--all", "--quiet", "--filter", f"name=^{self.name}").stdout.split()
+        if found:
+            docker("rm", "--force", "--volumes", *found)
+        volumes = docker("volume", "ls", "--quiet", "--filter", f"name=^{self.name}").stdout.split()
+        if volumes:
+            docker("volume", "rm", "--force", *volumes)
+        docker("network", "rm", self.name)
+
+    def _site_file(self, name: str, text: str) -> None:
+        path = self.root / "etc" / name
+        path.write_text(text)
+        path.chmod(0o600)
+
+    def container(self, role: str) -> str:
+        return f"{self.name}-voiceai-{role}"
+
+    def run(
+        self, *argv: str, stdin: str = "", environment: Mapping[str, str] | None = None, on: str = "host"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the host, as the program does over SSH."""
+        variables = [part for key, value in (environment or {}).items() for part in ("--env", f"{key}={value}")]
+        return docker("exec", "-i", *variables, f"{self.name}-{on}", *argv, stdin=stdin)
+
+    def update(
+        self, values: Mapping[str, str], *, environment: Mapping[str, str] | None = None, on: str = "host"
+    ) -> subprocess.CompletedProcess[str]:
+        """`update.sh --settings -` with the next revision."""
+        self.revision += 1
+        text = settings_text(server_settings(**{**values, "REVISION": str(self.revision)}))
+        return self.run(
+            *("timeout", "--kill-after=15", "100", "/opt/voiceai/update.sh", "--settings", "-"),
+            stdin=text,
+            environment=environment,
+            on=on,
+        )
+
+    def applied(self, values: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """`update`, which must end with the receipt."""
+        done = self.update(values)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == str(self.revision)
+        return done
+
+    def record(self) -> dict[str, str]:
+        """The last verified settings."""
+        text = (self.root / "state/settings.verified").read_text()
+        return dict(line.split("=", 1) for line in text.splitlines())
+
+    def psql(self, role: str, conninfo: str, sql: str) -> str:
+        """A query from a server's container; libpq's error where it fails."""
+        done = docker("exec", self.container(role), "psql", "-XAtw", "-c", sql, conninfo)
+        return (done.stdout or done.stderr).strip()
+
+    def direct(self, sslmode: str) -> str:
+        """`t` or `f`: whether a session to Postgres with `sslmode` is encrypted; otherwise the error."""
+        return self.psql("pgbouncer", f"host=voiceai-postgres user=voiceai sslmode={sslmode}", SSL)
+
+    def through(self) -> str:
+        """`t` or `f`: whether PgBouncer's leg to Postgres is encrypted; otherwise the error."""
+        return self.psql("pgbouncer", "host=127.0.0.1 port=5432 user=voiceai dbname=voiceai", SSL)
+
+    def started(self) -> dict[str, str]:
+        """When each server's container was started: equal means that none was restarted or recreated."""
+        names = [self.container(role) for role in ROLES]
+        lines = must("inspect", "--format", "{{.Name}} {{.Id}} {{.State.StartedAt}}", *names).splitlines()
+        return dict(line.split(" ", 1) for line in lines)
+
+    def logs(self) -> str:
+        """The ends of the servers' logs and the journal."""
+        parts = []
+        for role in ROLES:
+            done = docker("logs", "--tail", "25", self.container(role))
+            parts.append(f"--- {role}\n{done.stdout}{done.stderr}")
+        with contextlib.suppress(OSError):
+            parts.append("--- journal\n" + (self.root / "state/journal").read_text())
+        return "\n".join(parts)
+
+
+SSL = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
