@@ -15,10 +15,10 @@ setup: ## fetch, build and start what is missing (a second run costs nothing)
 demo: setup ## the whole rollout on real servers, under load; leaves the lab up
 	@$(VENV)/python -m lab.demo
 
-test: ## set-up, lint and every test
+test: ## set-up, lint and every test (TESTS="tests/unit" for some)
 	@$(PYTHON) -m toolchain setup --for test
 	@$(MAKE) --no-print-directory lint
-	@$(PYTHON) -m toolchain test
+	@$(PYTHON) -m toolchain test $(TESTS)
 
 lint: ## ruff, mypy, shellcheck, shfmt
 	@$(PYTHON) -m toolchain setup --for lint

@@ -1,4 +1,4 @@
-"""How the tests are spread over workers (`pytest -n`): a file stays whole, and all that use the one lab stay together."""
+"""How the tests are spread over workers (`pytest -n`): files stay whole, users of one lab stay together."""
 
 import pytest
 

@@ -83,11 +83,10 @@ need_openssl() {
   fi
 }
 
-# usage: need_secret_reader
+# usage: need_secret_reader FOUND    what secret_reader printed
 need_secret_reader() {
-  local reader
-  if reader=$(secret_reader); then
-    need ok "a reader of Secrets Manager ($reader)"
+  if [[ -n $1 ]]; then
+    need ok "a reader of Secrets Manager ($1)"
   else
     need missing 'a reader of Secrets Manager' 'install the AWS CLI, or python3 with boto3 (python3-boto3)'
   fi
@@ -95,8 +94,9 @@ need_secret_reader() {
 
 # usage: list_needs SETTINGS    prints the list for this kind of host; fails if anything is missing
 list_needs() {
-  local engine='' plugin='' engine_asked plugin_asked
+  local engine='' plugin='' reader='' engine_asked plugin_asked reader_asked
   NEEDS_MISSING=0
+  exec {reader_asked}< <(secret_reader 9>&-)
   if has_servers "$1"; then
     # Asked first and read last: they take longest.
     exec {engine_asked}< <(timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null 9>&-)
@@ -107,7 +107,9 @@ list_needs() {
   need_command timeout coreutils
   need_command base64 coreutils
   need_openssl
-  need_secret_reader
+  read -r reader <&"$reader_asked" || true
+  exec {reader_asked}<&-
+  need_secret_reader "$reader"
   need_writable "$VOICEAI_TLS"
   need_writable "$VOICEAI_STATE"
   if has_servers "$1"; then

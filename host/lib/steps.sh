@@ -97,14 +97,13 @@ verify_settings() {
   }
 }
 
-# usage: bring_up SETTINGS RECORDED    the servers run and have read what SETTINGS say. On a host without a record a
-# running server keeps what steps change: nobody knows yet what it should be. Fails with EXIT_REFUSED where nothing
-# was changed, with EXIT_STUCK where a server does not do as it should.
+# usage: bring_up SETTINGS RECORDED    after inspect_servers: the servers run and have read what SETTINGS say. On a
+# host without a record a running server keeps what steps change: nobody knows yet what it should be. Fails with
+# EXIT_REFUSED where nothing was changed, with EXIT_STUCK where a server does not do as it should.
 bring_up() {
   local role keep
   has_servers "$1" || return 0
   RENDERED=()
-  inspect_servers "$1"
   for role in "${SERVER_ROLES[@]}"; do
     has_role "$1" "$role" || continue
     keep=''
@@ -123,6 +122,7 @@ restore() {
   local settings=$1 variable failed=0 RESTORING=yes
   shift
   stage_certificate "$settings" || return
+  if has_servers "$settings"; then inspect_servers "$settings"; fi
   bring_up "$settings" no || return
   for variable in $(in_safe_order "$settings" "$@"); do
     "apply_${STEP_NAME[$variable]}" "$settings" || failed=1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -308,3 +310,30 @@ def test_what_is_not_implemented_is_named_at_preview(stack: CommandStack, host: 
     told = stack.refused("preview").output
     assert "connection.proxy is not implemented by the stand-in" in told
     assert host.private_key.splitlines()[2] not in told
+
+
+def test_a_key_held_by_an_agent_opens_the_connection_and_an_agent_without_it_does_not(
+    stack: CommandStack, host: SshHost, tmp_path: Path
+) -> None:
+    """So that the key is an input of no resource: the engine prints those at -v=9."""
+    connection = {key: value for key, value in host.connection().items() if key != "private_key"}
+    remote: dict[str, object] = {"connection": connection, "create": "echo by agent"}
+    socket = tmp_path / "agent"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as agent:
+        try:
+            wait_until("the agent listens", socket.exists)
+            stack.environment["SSH_AUTH_SOCK"] = str(socket)
+            stack.declare({"agent": ("remote", remote)})
+            assert "unable to authenticate" in stack.refused("up", "--yes", "--skip-preview").output
+            subprocess.run(
+                ["ssh-add", "-q", "-"],
+                input=host.private_key.encode(),
+                env={**os.environ, "SSH_AUTH_SOCK": str(socket)},
+                check=True,
+                timeout=20,
+            )
+            stack.applied({"agent": ("remote", remote)})
+            assert stack.exported() == {"agent": "by agent"}
+        finally:
+            del stack.environment["SSH_AUTH_SOCK"]
+            agent.terminate()

@@ -1,10 +1,10 @@
 """One lab for all tests of this folder: real servers, hosts with sshd, the real program on the real engine."""
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from lab import containers
 from lab.lab import Lab
 from lab.walk import Walker
 
@@ -32,4 +32,11 @@ def server_logs(walker: Walker, request: pytest.FixtureRequest) -> Iterator[None
         return
     for service in ("voiceai-postgres", "voiceai-pgbouncer"):
         print(f"--- {service}")
-        print(containers.docker("logs", "--tail", "30", walker.lab.layout.server(service)))
+        logs = subprocess.run(
+            ["docker", "logs", "--tail", "30", walker.lab.layout.server(service)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        print(logs.stdout)

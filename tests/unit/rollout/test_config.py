@@ -40,7 +40,7 @@ def problems(**changes: Any) -> list[str]:
 
 
 def hosts(**changes: Any) -> dict[str, Any]:
-    declared = json.loads(raw()["hosts"])
+    declared: dict[str, Any] = json.loads(raw()["hosts"])
     for name, fields in changes.items():
         declared[name] = {**declared.get(name, {}), **fields}
     return declared
