@@ -1,11 +1,27 @@
-"""How the tests are spread over workers (`pytest -n`): files stay whole, users of one lab stay together."""
+"""How the tests are spread over workers (`pytest -n`): files stay whole, users of one lab or host stay together."""
+
+from pathlib import Path
 
 import pytest
+
+_TESTS = Path(__file__).resolve().parent
+
+# Folders whose files share what is costly to set up, in the order in which they are begun: the long ones first, so that
+# no worker is left alone with one at the end.
+_TOGETHER = ("lab", "host/real")
+_ORDER = (*_TOGETHER, "engine", "host", "components", "unit")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Module fixtures are costly (a stack, a host, a lab), so no file is split; `tests/lab` shares one lab."""
+    """Module fixtures are costly (a stack, a host), so no file is split."""
     for item in items:
-        in_lab = item.path.parent.name == "lab" and item.path.parent.parent.name == "tests"
-        item.add_marker(pytest.mark.xdist_group("lab" if in_lab else str(item.path)))
+        folder = item.path.parent.relative_to(_TESTS).as_posix()
+        item.add_marker(pytest.mark.xdist_group(folder if folder in _TOGETHER else str(item.path)))
+    items.sort(key=_begun)
+
+
+def _begun(item: pytest.Item) -> int:
+    folder = item.path.parent.relative_to(_TESTS).as_posix()
+    ranks = (rank for rank, name in enumerate(_ORDER) if folder == name or folder.startswith(f"{name}/"))
+    return next(ranks, len(_ORDER))

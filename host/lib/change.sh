@@ -16,7 +16,7 @@ recover() {
   [[ -e $VOICEAI_STATE/intent ]] || return 0
   since=$(intent_value SINCE) author=$(intent_value WHO) changes=$(intent_value CHANGES)
   IFS=, read -ra variables <<<"$changes"
-  what="the update of ${author:-someone} from ${since:-an unknown time} (${changes:-nothing})"
+  what="the update that ${author:-someone} began at ${since:-an unknown time} (${changes:-nothing})"
   say "$what was interrupted: putting it back first"
   if read_verified PREVIOUS; then
     restore PREVIOUS "${variables[@]}" || {

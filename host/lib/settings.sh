@@ -191,13 +191,16 @@ changed_variables() {
   done
 }
 
-# usage: describe_change PREVIOUS NEXT VARIABLE    prints "POSTGRES_TLS_ENABLED off → on"
+# usage: describe_change PREVIOUS NEXT VARIABLE    prints "POSTGRES_TLS_ENABLED off → on", or "… off" where it is that
+# already (the first update of a host)
 describe_change() {
   local before after
   before=$(variable_value "$1" "$3") after=$(variable_value "$2" "$3")
-  if [[ $before == "$after" && $3 == CERTIFICATE_GENERATION ]]; then
-    printf '%s %s with another certificate' "$3" "$after"
-  else
+  if [[ $before != "$after" ]]; then
     printf '%s %s → %s' "$3" "$before" "$after"
+  elif same_variable "$1" "$2" "$3"; then
+    printf '%s %s' "$3" "$after"
+  else
+    printf '%s %s with another certificate' "$3" "$after"
   fi
 }

@@ -42,6 +42,10 @@ class Roots:
             env={**self.environment, **(environment or {})},
         )
 
+    def init(self, text: str) -> subprocess.CompletedProcess[str]:
+        """init.sh with these settings."""
+        return self.run("init.sh", "--settings", str(self.settings(text)))
+
     def settings(self, text: str) -> Path:
         """A settings file to hand to `--settings`."""
         path = self.etc.parent / "asked"

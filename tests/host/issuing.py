@@ -137,6 +137,11 @@ def server_settings(**changed: str) -> dict[str, str]:
     }
 
 
+def wanted(generation: Generation, **changed: str) -> str:
+    """The settings text of a database host that has this generation."""
+    return settings_text(server_settings(**generation.settings(), **changed))
+
+
 def app_settings(**changed: str) -> dict[str, str]:
     """An app host before any step."""
     return {

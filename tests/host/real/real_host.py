@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.hosts import pack_bundle
-from tests.host.conftest import BUNDLE
 from tests.host.issuing import server_settings, settings_text
 
 ROLES = ("postgres", "pgbouncer", "redis")
@@ -44,6 +43,7 @@ class RealHost:
     by their paths on the machine, into the servers'."""
 
     root: Path
+    bundle: Path
     host_image: str
     servers_image: str
     moto_port: int
@@ -85,8 +85,8 @@ class RealHost:
             *options,
             *("--entrypoint", "sleep", self.host_image, "infinity"),
         )
-        digest, packed = pack_bundle(BUNDLE)
-        installer = (BUNDLE / "install.sh").read_text()
+        digest, packed = pack_bundle(self.bundle)
+        installer = (self.bundle / "install.sh").read_text()
         done = self.run("sh", "-c", installer, "install", digest, stdin=base64.b64encode(packed).decode(), on=name)
         assert done.returncode == 0, done.stderr
 
@@ -145,13 +145,17 @@ class RealHost:
         done = docker("exec", self.container(role), "psql", "-XAtw", "-c", sql, conninfo)
         return (done.stdout or done.stderr).strip()
 
-    def direct(self, sslmode: str) -> str:
-        """`t` or `f`: whether a session to Postgres with `sslmode` is encrypted; otherwise the error."""
-        return self.psql("pgbouncer", f"host=voiceai-postgres user=voiceai sslmode={sslmode}", SSL)
+    def dial(self, *conninfos: str) -> list[str]:
+        """For each conninfo, from PgBouncer's container: `t` or `f`, whether the session is encrypted where it
+        reaches Postgres; otherwise libpq's error."""
+        script = 'for c; do psql -XAtw -c "$SQL" "$c" 2>&1 | tr "\\n" " "; echo; done'
+        name = self.container("pgbouncer")
+        done = docker("exec", "--env", f"SQL={SSL}", name, "sh", "-c", script, "dial", *conninfos)
+        return [line.strip() for line in done.stdout.splitlines()] or [done.stderr]
 
     def through(self) -> str:
         """`t` or `f`: whether PgBouncer's leg to Postgres is encrypted; otherwise the error."""
-        return self.psql("pgbouncer", "host=127.0.0.1 port=5432 user=voiceai dbname=voiceai", SSL)
+        return self.dial(THROUGH)[0]
 
     def started(self) -> dict[str, str]:
         """When each server's container was started: equal means that none was restarted or recreated."""
@@ -170,4 +174,6 @@ class RealHost:
         return "\n".join(parts)
 
 
+DIRECT = "host=voiceai-postgres user=voiceai sslmode="
+THROUGH = "host=127.0.0.1 port=5432 user=voiceai dbname=voiceai"
 SSL = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
