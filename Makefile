@@ -40,8 +40,8 @@ docs: ## regenerate the tables and diagrams in the documents
 lock: ## pin the requirements anew
 	@$(PYTHON) -m toolchain lock
 
-bench: setup ## the measurements of the closing note
-	@$(VENV)/python -m lab.bench
+bench: setup ## five rounds under load and the server leg flipped 200 times; about 20 minutes
+	@$(VENV)/python -m bench
 
 clean: lab-down ## lab-down, then remove everything that was fetched, built or written
 	rm -rf .venv .tools build

@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lab import flips, report, walk
+from bench import flips
+from lab import report, walk
 from lab.containers import DockerError
 from lab.errors import LabError
 from lab.lab import Lab
@@ -106,7 +107,7 @@ def _touched(lab: Lab) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """0 done, 1 a figure is bad or something failed, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m lab.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often forward and back (default: 5)")
     parser.add_argument("--flips", type=int, default=100, help="how often the server leg, each way (default: 100)")
     chosen = parser.parse_args(arguments)
