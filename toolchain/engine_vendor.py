@@ -69,7 +69,8 @@ def _fetch() -> bytes:
                 if len(content) > _LARGEST or time.monotonic() > deadline:
                     raise Declined(f"{_INSTALLER} sends more, or takes longer, than an installer would")
     except (OSError, urllib.error.URLError) as error:
-        raise Declined(f"{_INSTALLER} can't be reached: {getattr(error, 'reason', error)}") from None
+        cause = getattr(error, "reason", error)
+        raise Declined(f"{_INSTALLER} can't be reached: {getattr(cause, 'strerror', None) or cause}") from None
     if not content.startswith(b"#!"):
         raise Declined(f"{_INSTALLER} answers with something that is no script")
     return content
