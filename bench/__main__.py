@@ -48,7 +48,7 @@ def second_up(walker: walk.Walker) -> dict[str, Any]:
     }
 
 
-def run(rounds: int, count: int) -> int:
+def run(rounds: int, count: int, plain_count: int) -> int:
     """Everything measured, once. 1 when a request failed our way, or the plain way did no harm."""
     lab = Lab("bench")
     try:
@@ -67,8 +67,8 @@ def run(rounds: int, count: int) -> int:
         again = second_up(walker)
         walker.set("POSTGRES_TLS_ENABLED", "on")
         walker.up()
-        with part(f"the server leg, {count} flips each way"):
-            legs = flips.run(lab, count)
+        with part(f"the server leg: {count} flips our way, {plain_count} by plain RELOAD"):
+            legs = flips.run(lab, count, plain_count)
         measured = walk.over_rounds(each)
         failed = walk.failures(steps, requests)
         path = walk.report_path(lab, "bench")
@@ -109,11 +109,12 @@ def main(arguments: Sequence[str]) -> int:
     """0 done, 1 a figure is bad or something failed, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often forward and back (default: 5)")
-    parser.add_argument("--flips", type=int, default=100, help="how often the server leg, each way (default: 100)")
+    parser.add_argument("--flips", type=int, default=100, help="how often the server leg our way (default: 100)")
+    parser.add_argument("--plain-flips", type=int, default=40, help="how often by plain RELOAD (default: 40)")
     chosen = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return run(chosen.rounds, chosen.flips)
+        return run(chosen.rounds, chosen.flips, chosen.plain_flips)
     except (LabError, DockerError, SetupError, LoadInvalid) as error:
         say(f"bench: {error}")
         return 1

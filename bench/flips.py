@@ -73,14 +73,14 @@ def row(flips: Flips, requests: Sequence[Request], quiet: Window) -> dict[str, A
     }
 
 
-def run(lab: Lab, count: int) -> list[dict[str, Any]]:
+def run(lab: Lab, count: int, plain_count: int) -> list[dict[str, Any]]:
     """Both ways, one after the other under one load. The stack has to stand at PGBOUNCER_SERVER_TLS_SSLMODE=disable."""
     with Traffic(lab, "flips") as traffic:
         traffic.wait_until_flowing()
         quiet = traffic.quiet(20)
         ours = gated(lab, count)
         between = traffic.quiet(20)
-        plain = plain_reload(lab, count, pause=max(0.2, ours.window.seconds / count - 0.5))
+        plain = plain_reload(lab, plain_count, pause=max(0.2, ours.window.seconds / count - 0.5))
         # A stall that the last flip began is the plain way's too.
         plain = Flips(way=plain.way, starts=plain.starts, window=Window(start=plain.window.start, end=time.time() + 20))
         traffic.quiet(20)
