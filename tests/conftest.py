@@ -12,12 +12,17 @@ _TOGETHER = ("lab", "host/real")
 _ORDER = (*_TOGETHER, "engine", "host", "components", "unit")
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Module fixtures are costly (a stack, a host), so no file is split.
+
+    Marked as soon as it is collected: pytest-xdist reads the marks before any hook that comes later.
+    """
+    folder = item.path.parent.relative_to(_TESTS).as_posix()
+    item.add_marker(pytest.mark.xdist_group(folder if folder in _TOGETHER else str(item.path)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Module fixtures are costly (a stack, a host), so no file is split."""
-    for item in items:
-        folder = item.path.parent.relative_to(_TESTS).as_posix()
-        item.add_marker(pytest.mark.xdist_group(folder if folder in _TOGETHER else str(item.path)))
+    """The long ones first."""
     items.sort(key=_begun)
 
 

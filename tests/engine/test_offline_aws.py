@@ -11,6 +11,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.engine.moto_reset import forget_all
 from tests.engine.offline_support import WatchedStack, closed_port, found_in
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    forget_all(f"http://{host}:{port}")
     yield f"http://{host}:{port}"
     server.stop()
 

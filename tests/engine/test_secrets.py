@@ -17,6 +17,7 @@ from pki.inspection import inspect
 from pki.issue import create_authority
 from pki.sealing import unseal
 from tests.engine.leaks import hits, needles
+from tests.engine.moto_reset import forget_all
 from tests.engine.stacks import Ran, Stack
 
 REGION = "eu-west-1"
@@ -99,6 +100,7 @@ def cloud() -> Iterator[Cloud]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        forget_all(f"http://{host}:{port}")
         yield Cloud(url=f"http://{host}:{port}")
     finally:
         server.stop()
