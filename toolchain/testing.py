@@ -9,9 +9,9 @@ from toolchain import env, python_env
 from toolchain.errors import Terminated
 from toolchain.paths import ROOT
 
-# Two workers: most tests wait for the engine or a server, and CI has two cores. What belongs together stays together
-# (tests/conftest.py).
-_DEFAULTS = ("-q", "--durations=10", "-p", "toolchain.pytest_plugin", "-n", "2", "--dist", "loadgroup")
+# Two workers: most tests wait for the engine or a server, and CI has two cores. Files stay whole: module fixtures are
+# costly (a stack, a host, a lab).
+_DEFAULTS = ("-q", "--durations=10", "-p", "toolchain.pytest_plugin", "-n", "2", "--dist", "loadfile")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,5 +1,6 @@
-"""One lab for all tests of this folder: real servers, hosts with sshd, the real program on the real engine."""
+"""A lab for the tests of this folder: real servers, hosts with sshd, the real program on the real engine."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 
@@ -12,7 +13,8 @@ from lab.walk import Walker
 @pytest.fixture(scope="session")
 def walker() -> Iterator[Walker]:
     """A lab with the servers running in plaintext, every step at its initial value."""
-    lab = Lab("tests")
+    # Each worker of pytest-xdist has its own.
+    lab = Lab(f"tests-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
     lab.down()
     lab.up()
     try:
