@@ -10,7 +10,7 @@ from toolchain.errors import Terminated
 from toolchain.paths import ROOT
 
 # Two workers: most tests wait for the engine or a server, and CI has two cores. Files stay whole: module fixtures are
-# costly (a stack, a host, a lab). Not reordered by how many tests a file has: tests/conftest.py puts the long ones first.
+# costly (a stack, a host, a lab). Not reordered by their number of tests: tests/conftest.py puts the long ones first.
 _WORKERS = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 _DEFAULTS = ("-q", "--durations=10", "-p", "toolchain.pytest_plugin", *_WORKERS)
 
