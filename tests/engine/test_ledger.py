@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.engine.offline_support import wait_until
 from tests.engine.stacks import ROOT, Ran, Stack
 
 PROGRAM = f"""
@@ -204,7 +204,7 @@ def test_an_up_that_was_killed_in_the_middle_of_a_command_is_finished_by_the_nex
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    wait_until(lambda: (rollout.stack.project / "reached-database").exists(), "the host is reached")
+    wait_until("the host is reached", (rollout.stack.project / "reached-database").exists, seconds=30.0)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     hang.unlink()
@@ -214,10 +214,3 @@ def test_an_up_that_was_killed_in_the_middle_of_a_command_is_finished_by_the_nex
     rollout.up("1,on,disable")
     assert rollout.reached() == ["database 3"]
     assert rollout.stack.outputs()["receipts"]["database"] == "3"
-
-
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"waited {seconds} s until {what}"
-        time.sleep(0.02)
