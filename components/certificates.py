@@ -6,7 +6,7 @@ because time passed and never because this code changed; `check` writes why into
 preview says it. A reissue keeps the authority.
 
 **Invariant:** no private key passes through the engine, which prints every property in plaintext at `-v=9`. Keys are
-outputs in sealed form (`pki.sealing`), marked secret as well; they are opened only inside a provider's process.
+outputs in sealed form (`pki.sealing`), marked secret as well; `components.key_material` alone opens them.
 
 The engine keeps a reference to the provider classes by module and name: do not rename this module or the classes.
 """
@@ -14,19 +14,13 @@ The engine keeps a reference to the provider classes by module and name: do not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 from pulumi.runtime.rpc import UNKNOWN
 
-from components.passphrase import sealing_passphrase
-from pki.checks import check
-from pki.inspection import inspect
-from pki.issue import KeyPair, create_authority, issue_server
 from pki.request import CertificateRequest
-from pki.sealing import CannotOpen, seal, unseal
 
 _MATTERS = ("names", "key_type", "days", "generation", "ca_sha256")
 """The inputs whose change reissues the server certificate."""
@@ -48,18 +42,10 @@ class AuthorityProvider(ResourceProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """A new authority; its id is its certificate's SHA-256."""
-        authority = create_authority(props["common_name"], now=_now())
-        info = inspect(authority.certificate_pem)
-        outputs = {
-            "common_name": props["common_name"],
-            "ca_pem": authority.certificate_pem,
-            "ca_sha256": info.sha256,
-            "not_after": info.not_after.isoformat(),
-            "key_sealed": seal(
-                authority.key_pem, passphrase=sealing_passphrase(), purpose=_authority_purpose(info.sha256)
-            ),
-        }
-        return CreateResult(info.sha256, outputs)
+        from components.key_material import new_authority
+
+        outputs = new_authority(props["common_name"])
+        return CreateResult(outputs["ca_sha256"], outputs)
 
 
 class ServerCertificateProvider(ResourceProvider):
@@ -78,11 +64,11 @@ class ServerCertificateProvider(ResourceProvider):
 
     def create(self, props: dict[str, Any]) -> CreateResult:
         """The first certificate."""
-        return CreateResult("server-certificate", _issue(props))
+        return CreateResult("server-certificate", _issued(props))
 
     def update(self, _id: str, _olds: dict[str, Any], news: dict[str, Any]) -> UpdateResult:
         """A new key and certificate in place of the old, by the same authority unless that changed."""
-        return UpdateResult(_issue(news))
+        return UpdateResult(_issued(news))
 
 
 def reason(olds: Mapping[str, Any], news: Mapping[str, Any]) -> str:
@@ -120,53 +106,17 @@ def _whole(value: Any) -> Any:
         return value
 
 
-def _issue(props: dict[str, Any]) -> dict[str, Any]:
-    """The outputs of a newly issued certificate; checked as a whole before anything is returned."""
-    now, passphrase = _now(), sealing_passphrase()
-    request = CertificateRequest(
-        names=tuple(props["names"]), key_type=props["key_type"], days=int(_whole(props["days"]))
+def _issued(props: dict[str, Any]) -> dict[str, Any]:
+    from components.key_material import issue
+
+    issued = issue(
+        names=tuple(props["names"]),
+        key_type=props["key_type"],
+        days=int(_whole(props["days"])),
+        ca_pem=props["ca_pem"],
+        ca_key_sealed=props["ca_key_sealed"],
     )
-    authority = KeyPair(certificate_pem=props["ca_pem"], key_pem=_authority_key(props, passphrase))
-    issued = issue_server(authority, request, now=now)
-    info = check(
-        ca_pem=authority.certificate_pem,
-        certificate_pem=issued.certificate_pem,
-        key_pem=issued.key_pem,
-        dialled=request.names,
-        now=now,
-    )
-    return {
-        **{key: props[key] for key in (*_MATTERS, "reason")},
-        "certificate_pem": issued.certificate_pem,
-        "certificate_sha256": info.sha256,
-        "not_after": info.not_after.isoformat(),
-        "key_sealed": seal(issued.key_pem, passphrase=passphrase, purpose=server_purpose(info.sha256)),
-    }
-
-
-def _authority_key(props: dict[str, Any], passphrase: str) -> str:
-    try:
-        return unseal(
-            props["ca_key_sealed"], passphrase=passphrase, purpose=_authority_purpose(inspect(props["ca_pem"]).sha256)
-        )
-    except CannotOpen as error:
-        raise RuntimeError(
-            f"the CA's private key in the stack's state does not open: {error}. Set INTERNAL_TLS_SEALING_PASSPHRASE "
-            "to the passphrase that was in force when the CA was made"
-        ) from None
-
-
-def _authority_purpose(sha256: str) -> str:
-    return f"authority {sha256}"
-
-
-def server_purpose(sha256: str) -> str:
-    """What the server's key is sealed for: this one certificate, by its SHA-256."""
-    return f"server {sha256}"
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    return {key: props[key] for key in (*_MATTERS, "reason")} | issued
 
 
 class Authority(Resource, module="tls", name="Authority"):
@@ -232,7 +182,7 @@ class Certificates(pulumi.ComponentResource):
     certificate_sha256: pulumi.Output[str]
     """SHA-256 of the server certificate's DER, in lower-case hex."""
     key_sealed: pulumi.Output[str]
-    """The server's private key, sealed for `server_purpose(certificate_sha256)`; secret."""
+    """The server's private key, sealed for its certificate (`components.key_material`); secret."""
     not_after: pulumi.Output[str]
     """When the server certificate expires: ISO 8601, UTC."""
     names: pulumi.Output[list[str]]

@@ -18,10 +18,7 @@ from typing import Any
 import pulumi
 from pulumi.dynamic import CheckResult, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
-from components.certificates import server_purpose
-from components.passphrase import sealing_passphrase
 from components.secrets_manager import RefusedByAws, connect, put_version
-from pki.sealing import CannotOpen, unseal
 
 _INPUTS = ("secret_arn", "sealed", "certificate_sha256", "region", "endpoint_url")
 
@@ -52,14 +49,10 @@ class SealedSecretVersionProvider(ResourceProvider):
 
 
 def _write(props: dict[str, Any]) -> dict[str, Any]:
+    from components.key_material import open_server_key
+
     sha256 = props["certificate_sha256"]
-    try:
-        key_pem = unseal(props["sealed"], passphrase=sealing_passphrase(), purpose=server_purpose(sha256))
-    except CannotOpen as error:
-        raise RuntimeError(
-            f"the server's private key in the stack's state does not open: {error}. Set "
-            "INTERNAL_TLS_SEALING_PASSPHRASE to the passphrase that was in force when the certificate was issued"
-        ) from None
+    key_pem = open_server_key(props["sealed"], sha256)
     client = connect(region=props["region"], endpoint_url=props["endpoint_url"])
     try:
         put_version(

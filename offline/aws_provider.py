@@ -46,8 +46,11 @@ class AwsProvider(Provider):
             self._client = SecretsManager(parse_config(config))
 
 
+PROVIDER: Final = AwsProvider
+
+
 def main(arguments: list[str]) -> None:
-    serve_main(AwsProvider, arguments)
+    serve_main(PROVIDER, arguments)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,11 @@ class CommandProvider(Provider):
         """Nothing to configure."""
 
 
+PROVIDER: Final = CommandProvider
+
+
 def main(arguments: list[str]) -> None:
-    serve_main(CommandProvider, arguments)
+    serve_main(PROVIDER, arguments)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from offline import VERSION_SUFFIX
 from offline.children import Children
+from offline.offers import Offers
 from offline.policy_pack import PolicyPackProxy
 from offline.serving import Context, run, serve
 
@@ -144,6 +145,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def __init__(self, engine_address: str) -> None:
         self.engine_address = engine_address
         self.children = Children()
+        self.offers = Offers(engine_address)
+
+    async def end(self) -> None:
+        """End what runs here, the providers that the engine took included."""
+        await self.offers.end()
+        await self.children.end_all()
 
     async def Handshake(
         self, request: language_pb2.LanguageHandshakeRequest, context: Context
@@ -200,6 +207,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             cwd=request.pwd,
             env={**interpreter.env, **program_environment(request)},
         )
+        self.offers.begin(python=interpreter.python, cwd=request.pwd, env=interpreter.env)
         code = await self.children.wait(child)
         if code == ALREADY_REPORTED_EXIT_CODE:
             return language_pb2.RunResponse(bail=True)
@@ -300,7 +308,7 @@ def main(arguments: list[str]) -> None:
         host = LanguageHost(arguments[-1])
         await serve(
             lambda server: language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server),
-            host.children.end_all,
+            host.end,
         )
 
     run(serve_host())

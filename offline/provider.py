@@ -13,7 +13,7 @@ import grpc.aio
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from offline.serving import Context, channel, run, serve
+from offline.serving import Context, channel, listen, run, serve
 from offline.wire import Properties, decode_struct, encode_struct
 
 T = TypeVar("T")
@@ -130,6 +130,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self.resources: Mapping[str, Resource] = {}
         self._engine_channel = channel(engine_address)
         self._engine = engine_pb2_grpc.EngineStub(self._engine_channel)
+
+    async def listen(self) -> tuple[grpc.aio.Server, int]:
+        """A server of this provider, and its port."""
+        return await listen(lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(self, server))
 
     # What a provider overrides.
 

@@ -51,15 +51,21 @@ def call_when_engine_is_gone(stop: Callable[[], None]) -> None:
     threading.Thread(target=watch, name="engine-watch", daemon=True).start()
 
 
+async def listen(register: Callable[[grpc.aio.Server], None]) -> tuple[grpc.aio.Server, int]:
+    """A server with what `register` adds to it, and its port."""
+    server = grpc.aio.server(options=CHANNEL_OPTIONS)
+    register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return server, port
+
+
 async def serve(
     register: Callable[[grpc.aio.Server], None],
     shut_down: Callable[[], Awaitable[None]],
 ) -> None:
     """Serve until SIGINT, SIGTERM or the engine's end; then run `shut_down` and return."""
-    server = grpc.aio.server(options=CHANNEL_OPTIONS)
-    register(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
+    server, port = await listen(register)
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

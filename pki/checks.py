@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pki import keys
 from pki.inspection import CertificateInfo, MalformedCertificate, describe_certificate, load
 from pki.names import NotAName, covers, normalise
+from pki.request import KEY_TYPES
 
 _STORE_BOTH = "store the two that belong together, or reissue (raise CERTIFICATE_GENERATION)"
 
@@ -157,7 +158,7 @@ class WeakKey(Problem):
     key_type: str
 
     def __str__(self) -> str:
-        return f"{self.what} has a key of type {self.key_type}; use one of {', '.join(keys.KEY_TYPES)}"
+        return f"{self.what} has a key of type {self.key_type}; use one of {', '.join(KEY_TYPES)}"
 
 
 @dataclass(frozen=True, slots=True)

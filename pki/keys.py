@@ -23,9 +23,6 @@ _GENERATORS: Final[Mapping[str, Callable[[], PrivateKey]]] = {
     "rsa-3072": lambda: rsa.generate_private_key(public_exponent=65537, key_size=3072),
 }
 
-KEY_TYPES: Final[tuple[str, ...]] = tuple(_GENERATORS)
-"""What can be asked for, the default first."""
-
 _CURVES: Final[Mapping[str, str]] = {"secp256r1": "ecdsa-p256", "secp384r1": "ecdsa-p384", "secp521r1": "ecdsa-p521"}
 
 _MIN_EC_BITS = 256
@@ -37,7 +34,7 @@ class MalformedKey(ValueError):
 
 
 def generate(key_type: str) -> PrivateKey:
-    """A new private key of one of `KEY_TYPES`."""
+    """A new private key of one of `pki.request.KEY_TYPES`."""
     return _GENERATORS[key_type]()
 
 

@@ -7,8 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pki.keys import KEY_TYPES
 from pki.names import NotAName, normalise
+
+KEY_TYPES = ("ecdsa-p256", "ecdsa-p384", "rsa-3072")
+"""What can be asked for, the default first; `pki.keys` generates each."""
 
 DEFAULT_DAYS = 397
 """CA/Browser Forum's bound for a certificate that is renewed once a year."""

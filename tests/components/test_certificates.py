@@ -11,8 +11,9 @@ from pulumi.dynamic import ResourceProvider
 from pulumi.dynamic.dynamic import serialize_provider
 from pulumi.runtime.rpc import UNKNOWN
 
-from components import certificates, passphrase
-from components.certificates import AuthorityProvider, Certificates, ServerCertificateProvider, reason, server_purpose
+from components import key_material, passphrase
+from components.certificates import AuthorityProvider, Certificates, ServerCertificateProvider, reason
+from components.key_material import server_purpose
 from pki.checks import check
 from pki.inspection import inspect
 from pki.request import CertificateRequest
@@ -123,7 +124,7 @@ def test_time_alone_never_reissues(asked: dict[str, Any], monkeypatch: pytest.Mo
     inputs = checked({}, asked)
     state = issued(inputs)
     long_after = datetime.now(UTC) + timedelta(days=398)
-    monkeypatch.setattr(certificates, "_now", lambda: long_after)
+    monkeypatch.setattr(key_material, "_now", lambda: long_after)
     assert inspect(state["certificate_pem"]).not_after < long_after
     assert not reissues(state, checked(inputs, asked))
 

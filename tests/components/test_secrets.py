@@ -13,8 +13,9 @@ import pytest
 from moto import mock_aws
 
 from components import passphrase
-from components.certificates import Certificates, server_purpose
+from components.certificates import Certificates
 from components.delivery import SealedSecretVersionProvider
+from components.key_material import server_purpose
 from components.reader_policy import CA, CERTIFICATE, KEY
 from components.secrets import RecoveryWindow, Secrets, SecretsArgs
 from components.secrets_manager import RefusedByAws, connect, put_version

@@ -109,7 +109,7 @@ def _change_code(folder: Path) -> None:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     changed = folder / "components" / "certificates.py"
     before = changed.read_text()
-    changed.write_text(before.replace("def _now()", "def _added() -> None: ...\n\n\ndef _now()"))
+    changed.write_text(before.replace("def _whole(", "def _added() -> None: ...\n\n\ndef _whole("))
     assert changed.read_text() != before
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -104,6 +105,41 @@ def declare(stack: WatchedStack, endpoint: str, **secrets: dict[str, object]) ->
 
 def tags(described: Any) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in described["Tags"]}
+
+
+TWO_PROVIDERS = """
+import pulumi
+import pulumi_aws as aws
+
+for region in ("eu-west-1", "us-east-1"):
+    provider = aws.Provider(
+        region,
+        region=region,
+        access_key="test",
+        secret_key="test-secret-key",
+        endpoints=[{"secretsmanager": "ENDPOINT", "sts": "ENDPOINT"}],
+        skip_credentials_validation=True,
+        skip_metadata_api_check=True,
+        skip_requesting_account_id=True,
+    )
+    secret = aws.secretsmanager.Secret(
+        f"in-{region}", recovery_window_in_days=0, opts=pulumi.ResourceOptions(provider=provider)
+    )
+    pulumi.export(region, secret.arn)
+"""
+
+
+def test_two_providers_keep_their_configurations_apart(tmp_path: Path, endpoint: str) -> None:
+    """The engine loads an instance for each; one of them was set up by the language host, the other was not."""
+    stack = WatchedStack(folder=tmp_path, program=TWO_PROVIDERS.replace("ENDPOINT", endpoint))
+    stack.up()
+    exported = stack.exported()
+    assert {region: exported[region].split(":")[3] for region in exported} == {
+        "eu-west-1": "eu-west-1",
+        "us-east-1": "us-east-1",
+    }
+    stack.ok("destroy", "--yes", "--skip-preview")
+    assert stack.processes() == {}
 
 
 def test_life_of_a_secret(stack: WatchedStack, endpoint: str, aws: SecretsManagerClient) -> None:

@@ -20,6 +20,7 @@ from pulumi.dynamic import CreateResult, Resource, ResourceProvider
 
 class Shout(ResourceProvider):
     def create(self, props):
+        print("shouting", props["said"])
         return CreateResult("shout", {"said": props["said"] + "!"})
 
 
@@ -84,7 +85,7 @@ def test_program_is_previewed_applied_and_destroyed(stack: WatchedStack) -> None
     """Configuration, secrets and a dynamic provider reach the program and come back."""
     stack.write(PROGRAM)
     assert "shouted" in stack.ok("preview").stdout
-    stack.up()
+    assert "shouting hello" in stack.up().output
     exported = stack.exported()
     assert "a-hidden-word" not in json.dumps(exported)
     assert (exported["shouted"], exported["organization"]) == ("hello!", "organization")

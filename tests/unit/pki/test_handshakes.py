@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from pki.issue import KeyPair, create_authority, issue_server
-from pki.keys import KEY_TYPES
-from pki.request import CertificateRequest
+from pki.request import KEY_TYPES, CertificateRequest
 from tests.unit.pki.clock import now
 
 REQUEST = CertificateRequest(names=("db.lab.internal", "*.pods.internal", "127.0.0.1"))

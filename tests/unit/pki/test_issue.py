@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pki import keys
 from pki.inspection import inspect, load
 from pki.issue import AUTHORITY_LIFETIME, BACKDATED, AuthorityExpires, issue_server
-from pki.request import CertificateRequest
+from pki.request import KEY_TYPES, CertificateRequest
 from tests.unit.pki.moments import NAMES, NOW, authority, server
 
 
@@ -97,7 +97,7 @@ def test_authority_without_time_left_issues_nothing_and_says_so() -> None:
         issue_server(authority(), CertificateRequest(names=NAMES), now=NOW + AUTHORITY_LIFETIME)
 
 
-@pytest.mark.parametrize("key_type", keys.KEY_TYPES)
+@pytest.mark.parametrize("key_type", KEY_TYPES)
 def test_every_key_type_gives_a_key_that_belongs_to_its_certificate(key_type: str) -> None:
     pair = server(key_type=key_type)
     assert inspect(pair.certificate_pem).key_type == key_type
