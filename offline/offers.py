@@ -5,7 +5,7 @@ gRPC, 0.35 s for one that imports the SDK, and meanwhile nothing else goes on. T
 already and waits for the program, so it sets up one instance of each provider in that time: the SDK's dynamic provider
 as a child, `aws` and `command` in its own process. It writes their ports to `.tools/run/<engine's port>.<provider>`;
 the wrapper in bin/ that the engine starts takes the file away and says that port. Without a file it starts a process of
-its own. An offer is taken once: the engine may want two instances of a provider, and they must not share a configuration.
+its own. An offer is taken once, as the engine may want two instances of a provider that differ in configuration.
 """
 
 import asyncio
