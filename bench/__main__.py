@@ -4,7 +4,6 @@ Writes `build/bench.json`. The lab is its own and is removed at the end.
 """
 
 import argparse
-import signal
 import statistics
 import sys
 import time
@@ -18,7 +17,7 @@ from lab.errors import LabError
 from lab.lab import Lab
 from lab.measure import LoadInvalid
 from lab.traffic import Traffic
-from toolchain.errors import SetupError, Terminated
+from toolchain.errors import SetupError, end_on_sigterm
 from toolchain.progress import part, say
 
 _PREVIEWS = 5
@@ -112,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--flips", type=int, default=100, help="how often the server leg our way (default: 100)")
     parser.add_argument("--plain-flips", type=int, default=40, help="how often by plain RELOAD (default: 40)")
     chosen = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     try:
         return run(chosen.rounds, chosen.flips, chosen.plain_flips)
     except (LabError, DockerError, SetupError, LoadInvalid) as error:
@@ -121,10 +120,6 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         say("\nbench: interrupted; `make lab-down` removes what is left")
         return 130
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise Terminated
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import argparse
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,14 +11,14 @@ from lab.containers import DockerError
 from lab.errors import LabError
 from lab.lab import Lab, all_labs
 from lab.layout import DEFAULT_ID, HOSTS
-from toolchain.errors import SetupError, Terminated
+from toolchain.errors import SetupError, end_on_sigterm
 from toolchain.progress import part, say
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command. 0 done, 1 failed with a sentence, 2 misused, 130 interrupted."""
     chosen = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     try:
         return _run(chosen)
     except (LabError, DockerError, SetupError, ValueError, OSError) as error:
@@ -93,10 +92,6 @@ def _status(lab: Lab) -> int:
         say(f"the lab {lab.layout.lab_id} does not exist: `make lab-up` starts it")
         return 1
     return 0
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise Terminated
 
 
 if __name__ == "__main__":

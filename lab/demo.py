@@ -4,7 +4,6 @@ Leaves the lab up with all steps taken, so that one can look around.
 """
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -15,7 +14,7 @@ from lab.lab import Lab
 from lab.layout import DEFAULT_ID
 from lab.measure import LoadInvalid
 from lab.traffic import Traffic
-from toolchain.errors import SetupError, Terminated
+from toolchain.errors import SetupError, end_on_sigterm
 from toolchain.progress import say
 
 LOOK_AROUND = """
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1, help="how often forward and back (default: 1)")
     chosen = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     try:
         return run(chosen.rounds)
     except (LabError, DockerError, SetupError, LoadInvalid) as error:
@@ -69,10 +68,6 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         say("\ndemo: interrupted; run it again to go on, or `make lab-down`")
         return 130
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise Terminated
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """The commands of the set-up script."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 
 from toolchain import dockerd, doctor, env, linting, lock, setup, testing
-from toolchain.errors import SetupError, Terminated
+from toolchain.errors import SetupError, end_on_sigterm
 from toolchain.progress import say
 
 
@@ -25,8 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     commands.add_parser("stop-docker", help="stop the Docker daemon that the set-up started, if it did")
     chosen = parser.parse_args(arguments)
 
-    # A terminated set-up ends its children as an interrupted one does.
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_sigterm()
     try:
         return _run(chosen)
     except (SetupError, OSError) as error:
@@ -54,7 +52,3 @@ def _run(chosen: argparse.Namespace) -> int:
         case "stop-docker":
             dockerd.stop_if_ours()
     return 0
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise Terminated

@@ -12,9 +12,8 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,6 +25,7 @@ import pytest
 
 from lab.images import host_image
 from tests.engine.stacks import ROOT, Ran, Stack
+from tests.waiting import wait_until
 from toolchain.env import engine_environment
 
 MARK = "INTERNAL_TLS_TEST_PROCESS"
@@ -40,15 +40,6 @@ def is_stand_in(part: str) -> bool:
     """Whether the engine would run offline/'s `part` (`pulumi-resource-command`)."""
     found = shutil.which(part, path=engine_environment()["PATH"])
     return found is not None and (ROOT / "offline") in Path(found).resolve().parents
-
-
-def wait_until(what: str, holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
-    """Poll until `holds`; otherwise fail, saying what was waited for."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:.0f} s until {what}")
-        time.sleep(0.02)
 
 
 @dataclass(slots=True, kw_only=True)

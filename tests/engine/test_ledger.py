@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.offline_support import wait_until
 from tests.engine.stacks import ROOT, Ran, Stack
+from tests.waiting import wait_until
 
 PROGRAM = f"""
 import os, sys

@@ -20,8 +20,8 @@ from tests.engine.offline_support import (
     closed_port,
     found_in,
     ssh_host,
-    wait_until,
 )
+from tests.waiting import wait_until
 
 PROVIDER = "pulumi-resource-command"
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.offline_support import ENGINE_ENDS_SECONDS, WatchedStack, wait_until
+from tests.engine.offline_support import ENGINE_ENDS_SECONDS, WatchedStack
+from tests.waiting import wait_until
 
 PROGRAM = """
 import pulumi

@@ -15,19 +15,10 @@ import pytest
 
 from tests.host.conftest import Roots, SecretsManager, Store, roots_in, system_path
 from tests.host.issuing import SECRETS, Generation, app_settings, server, server_settings, settings_text, wanted
+from tests.waiting import wait_until
 
 KEY = SECRETS["SECRET_KEY"]
 CA = SECRETS["SECRET_CA"]
-
-
-def wait_until(what: str, holds: threading.Event | None = None, *, path: Path | None = None) -> None:
-    """Await a condition for at most ten seconds."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        if (holds and holds.is_set()) or (path and path.exists()):
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"waited ten seconds for {what}")
 
 
 def test_the_three_secrets_become_files_by_either_reader(
@@ -191,7 +182,7 @@ def test_the_key_is_0600_and_70_70_from_its_first_byte_and_no_one_may_enter_its_
         [host.bundle / "init.sh", "--settings", host.settings(wanted(generations[1]))], env=host.environment
     )
     try:
-        wait_until("half of the key", path=half)
+        wait_until("half of the key is there", half.exists)
         key = next((host.tls / "generations").glob(".*/server.key")).stat()
         assert 0 < key.st_size < len(generations[1].leaf.key_pem)
         assert (stat.S_IMODE(key.st_mode), key.st_uid, key.st_gid) == (0o600, 70, 70)
@@ -215,7 +206,7 @@ def test_init_killed_half_way_leaves_nothing_that_the_next_run_minds(
         [host.bundle / "init.sh", "--settings", asked],
         env=host.environment,
     )
-    wait_until("half of the key", path=half)
+    wait_until("half of the key is there", half.exists)
     running.kill()
     running.wait(10)
     assert not (host.tls / "current").exists()
@@ -246,7 +237,7 @@ def watched_processes(needles: list[bytes]) -> Iterator[list[str]]:
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
-    wait_until("the first look at all processes", begun)
+    wait_until("all processes were looked at once", begun.is_set)
     try:
         yield found
     finally:

@@ -8,8 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ import yaml
 
 from lab.traffic import Traffic
 from lab.walk import Walker, back, failures, forward
+from tests.waiting import wait_until
 
 SEED_POSTGRES = "SELECT ssl, version FROM pg_stat_ssl WHERE pid=pg_backend_pid();"
 
@@ -46,13 +45,6 @@ def started(walker: Walker) -> list[str]:
     """When each server's container was started: changes with a restart."""
     names = [walker.lab.layout.server(f"voiceai-{server}") for server in ("postgres", "pgbouncer", "redis")]
     return walker.lab.run("database", "docker", "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", *names).splitlines()
-
-
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"waited {seconds} s until {what}"
-        time.sleep(0.05)
 
 
 def test_a_step_before_its_turn_is_refused_and_no_host_is_reached(walker: Walker) -> None:
@@ -194,7 +186,11 @@ def test_an_up_that_was_killed_in_the_middle_of_a_host_is_finished_by_the_next(w
         start_new_session=True,
     )
     present = "test -e /var/lib/voiceai/intent && echo yes || true"
-    wait_until(lambda: "yes" in walker.lab.run("database", "sh", "-c", present), "the host's change is under way")
+    wait_until(
+        "the host's change is under way",
+        lambda: "yes" in walker.lab.run("database", "sh", "-c", present),
+        seconds=60,
+    )
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     walker.pulumi("cancel", "--yes")

@@ -6,9 +6,8 @@ Everything has a name of its own run, and `close()` leaves nothing.
 import base64
 import contextlib
 import subprocess
-import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,14 +26,6 @@ def must(*argv: str, stdin: str | None = None) -> str:
     done = docker(*argv, stdin=stdin)
     assert done.returncode == 0, f"docker {argv[0]}: {done.stderr}"
     return done.stdout.strip()
-
-
-def wait_until(what: str, holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Await a condition, at most `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
 
 
 @dataclass(slots=True, kw_only=True)

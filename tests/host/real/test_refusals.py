@@ -9,8 +9,9 @@ import pytest
 
 from tests.host.conftest import SecretsManager
 from tests.host.issuing import Generation, authority, server
-from tests.host.real.real_host import RealHost, docker, wait_until
+from tests.host.real.real_host import RealHost, docker
 from tests.host.real.walking import OFF, assert_wire, at, go
+from tests.waiting import wait_until
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import pytest
 
 from tests.host.conftest import SecretsManager
 from tests.host.issuing import SECRETS, Generation
-from tests.host.real.real_host import PASSWORD, RealHost, must, wait_until
+from tests.host.real.real_host import PASSWORD, RealHost, must
 from tests.host.real.walking import assert_wire, at, go, place_of
+from tests.waiting import wait_until
 
 KILLED = 128 + signal.SIGKILL
 
