@@ -9,8 +9,9 @@ from toolchain import env, python_env
 from toolchain.errors import Terminated
 from toolchain.paths import ROOT
 
-# Three workers: most tests wait for the engine or a server, and two of them left half of two cores idle. Files stay whole: module fixtures are
-# costly (a stack, a host, a lab). Not reordered by their number of tests: tests/conftest.py puts the long ones first.
+# Three workers: most tests wait for the engine or a server, and two of them left half of two cores idle. Files stay
+# whole: module fixtures are costly (a stack, a host, a lab). Not reordered by their number of tests: tests/conftest.py
+# puts the long ones first.
 _WORKERS = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 _DEFAULTS = ("-q", "--durations=10", "-p", "toolchain.pytest_plugin", *_WORKERS)
 
