@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lab.traffic import Traffic
-from lab.walk import Walker, back, failures, forward
+from lab.walk import Move, Walker, back, failures, forward
 from tests.waiting import wait_until
 
 SEED_POSTGRES = "SELECT ssl, version FROM pg_stat_ssl WHERE pid=pg_backend_pid();"
@@ -99,15 +99,19 @@ def test_a_host_that_is_not_the_declared_one_is_not_reached(
     assert touched(walker) == before
 
 
-def test_every_step_forward_and_back_under_load_fails_no_request_and_restarts_nothing(walker: Walker) -> None:
+def taken_under_load(walker: Walker, name: str, moves: list[Move]) -> None:
+    """The moves one after another; no request fails and no server is restarted."""
     servers = started(walker)
-    with Traffic(walker.lab, "story", seconds=300) as traffic:
+    with Traffic(walker.lab, name, seconds=300) as traffic:
         traffic.wait_until_flowing()
-        for move in [*forward(), *back(), *forward()]:
+        for move in moves:
             take(walker, move.key, move.value)
-    requests = traffic.requests()
-    assert failures([], requests) == []
+    assert failures([], traffic.requests()) == []
     assert started(walker) == servers
+
+
+def test_every_step_forward_under_load_fails_no_request_and_restarts_nothing(walker: Walker) -> None:
+    taken_under_load(walker, "forward", forward())
 
 
 def test_the_seeds_verification_says_that_postgres_speaks_tls(walker: Walker) -> None:
@@ -211,9 +215,12 @@ def test_destroy_is_refused_with_the_way_out_and_touches_no_host(walker: Walker)
     assert (touched(walker), started(walker)) == (before, servers)
 
 
+def test_every_step_back_under_load_fails_no_request_and_restarts_nothing(walker: Walker) -> None:
+    # The story has gone one step back by now.
+    taken_under_load(walker, "back", [forward()[-1], *back()])
+
+
 def test_once_every_step_is_taken_back_destroy_leaves_the_servers_running(walker: Walker) -> None:
-    for move in back():
-        take(walker, move.key, move.value)
     before, servers = touched(walker), started(walker)
     walker.pulumi("destroy", "--yes", "--skip-preview")
     assert (touched(walker), started(walker)) == (before, servers)
