@@ -14,7 +14,7 @@ Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,9 @@ from rollout.moves import describe, is_free
 from rollout.render import touched_hosts
 from rollout.rules import Violation, at_start, inventory_violations, move_violations, state_violations
 from rollout.turns import turns
+
+
+Order = Mapping[str, tuple[str, ...]]
 
 
 class Refused(Exception):
@@ -44,7 +47,7 @@ class Record:
     attempted: Declared
     revisions: Mapping[str, str]
     move: str
-    order: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    order: Order = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON-like data for the resource's inputs."""
@@ -93,8 +96,18 @@ def advance(record: Record | None, declared: Declared, receipts: Mapping[str, st
     moved = _moved(record, confirmed=back, declared=declared)
     if declared != retry:
         return moved
-    order = {host: earlier for host, earlier in record.order.items() if host in declared.hosts}
-    return replace(moved, move=record.move, order=order)
+    return replace(moved, move=record.move, order=_among(record.order, declared.hosts))
+
+
+def _among(order: Order, hosts: Collection[str]) -> Order:
+    """The order among the hosts that are still there: who waited for one that has left waits for that one's own."""
+
+    def waits(host: str) -> Iterator[str]:
+        for earlier in order.get(host, ()):
+            yield from (earlier,) if earlier in hosts else waits(earlier)
+
+    kept = {host: tuple(dict.fromkeys(waits(host))) for host in order if host in hosts}
+    return {host: earlier for host, earlier in kept.items() if earlier}
 
 
 def _elsewhere_as(declared: Declared, target: Declared) -> Declared:

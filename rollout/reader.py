@@ -120,7 +120,7 @@ def spoken(values: tuple[str, ...], value: Any) -> str | None:
         number = whole(value)
         return str(number) if number is not None and number >= 0 else None
     word = str(value).lower() if isinstance(value, bool | str) else ""
-    if word in _SWITCHED and len(values) == 2:
+    if word in _SWITCHED and set(values) <= _SWITCHED.keys():
         return values[_SWITCHED[word]]
     return word if word in values else None
 
