@@ -5,11 +5,8 @@
 set -Eeuo pipefail
 
 BUNDLE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-for library in common settings render secrets certificates needs servers postgres admin pgbouncer steps transaction; do
-  # shellcheck source=/dev/null
-  . "$BUNDLE/lib/$library.sh"
-done
-unset library
+# shellcheck source=/dev/null
+. "$BUNDLE/lib/load.sh"
 
 usage() {
   cat <<'TEXT'

@@ -5,12 +5,8 @@
 set -Eeuo pipefail
 
 BUNDLE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
-for library in common settings render secrets certificates needs servers postgres admin pgbouncer steps transaction \
-  change status; do
-  # shellcheck source=/dev/null
-  . "$BUNDLE/lib/$library.sh"
-done
-unset library
+# shellcheck source=/dev/null
+. "$BUNDLE/lib/load.sh"
 
 usage() {
   cat <<'TEXT'
@@ -22,7 +18,9 @@ usage: update.sh --settings FILE|-   apply declared settings (the program's way;
        update.sh --status            settings, certificate, live facts, hand changes, an interrupted update
        update.sh --help
 
-Step variables: CERTIFICATE_GENERATION, POSTGRES_TLS_ENABLED, PGBOUNCER_SERVER_TLS_SSLMODE. One changes at a time.
+Step variables, as far as this host has them: PREPARED, CERTIFICATE_GENERATION, POSTGRES_TLS_ENABLED,
+PGBOUNCER_SERVER_TLS_SSLMODE, PGBOUNCER_CLIENT_TLS_SSLMODE, apps.<app>.DATABASE_SSL_MODE, POSTGRES_FORCE_SSL,
+REDIS_TLS_ENABLED, apps.<app>.REDIS_TLS_ENABLED, REDIS_FORCE_TLS. One changes at a time.
 The last line on standard output is the revision that this host has verified. Progress goes to standard error.
 WAIT_SECONDS (default 60) bounds each wait for others, such as the end of a transaction.
 
@@ -54,7 +52,7 @@ ask_by_hand() {
   local -a known
   [[ $1 == *=* ]] || problem "--set $1: write KEY=VALUE" || return
   read_verified NEXT || problem '--set: nothing was verified on this host yet, so there is nothing to change by hand: apply declared settings first' || return
-  mapfile -t known < <(applicable_variables NEXT)
+  mapfile -t known < <(step_variables NEXT)
   one_of "$key" "${known[@]}" ||
     problem "--set $key: not a step variable of this host; those are ${known[*]}" || return
   [[ $key != CERTIFICATE_GENERATION || $value == 0 ]] ||
@@ -81,7 +79,7 @@ ask_as_edited() {
 # usage: verify_only
 verify_only() {
   read_verified NOW || problem '--verify-only: nothing was verified on this host yet' || exit "$EXIT_REFUSED"
-  name_containers
+  name_containers NOW
   if has_servers NOW; then inspect_servers NOW; fi
   if [[ -e $VOICEAI_STATE/intent ]]; then say 'an update was interrupted, see --status: the next update puts it back first'; fi
   verify_settings NOW || {

@@ -55,11 +55,21 @@ compare() {
     # A new, rebuilt or restored host converges, step by step, to what is asked.
     RECORDED=no
     initial_settings NEXT PREVIOUS
-    mapfile -t CHANGES < <(applicable_variables NEXT)
+    mapfile -t CHANGES < <(step_variables NEXT)
+    return
   fi
-  [[ $RECORDED == no || ${#CHANGES[@]} -le 1 ]] || {
+  one_change_at_most
+}
+
+# usage: one_change_at_most    of the step variables that this host had before: what a new app brings converges
+one_change_at_most() {
+  local variable known=0
+  for variable in "${CHANGES[@]}"; do
+    app_of "$variable"
+    [[ -n $APP && ,${PREVIOUS[APPS]:-}, != *",$APP,"* ]] || known=$((known + 1))
+  done
+  ((known <= 1)) ||
     problem "more than one variable differs from what this host verified last (revision ${PREVIOUS[REVISION]}): $(describe_changes); an earlier step did not end here, or something was set by hand (update.sh --status): finish it or take it back first; nothing was changed"
-  }
 }
 
 # usage: prepare    everything before the first change: the certificate on disk, the servers running as verified
@@ -80,25 +90,45 @@ prepare() {
 
 # usage: step_forward VARIABLE    NOW gets NEXT's value, live and verified
 step_forward() {
-  local step=${STEP_NAME[$1]}
-  not_stopped || return
+  local step
+  # shellcheck disable=SC2153  # set by step_function
+  step_function "$1" && step=$STEP && not_stopped || return
   say "$(describe_change PREVIOUS NEXT "$1")"
   copy_variable NEXT NOW "$1"
   fault_point "$step-begun"
-  "apply_$step" NOW || return
+  "apply_$step" NOW "$1" || return
   fault_point "$step-applied"
   not_stopped && verify_step "$1" || return
   fault_point "$step-verified"
 }
 
-# usage: verify_step VARIABLE    all of NOW; but on the way of a host without a record, whose other servers nobody
-# knows yet, what this variable is about
+# usage: verify_step VARIABLE    all of NOW; but on the way of a host without a record, whose servers nobody knows
+# yet, only the roles that have now got every one of their variables
 verify_step() {
+  local roles
   if [[ $RECORDED == yes || $1 == "${CHANGES[-1]}" ]]; then
     verify_settings NOW
   else
-    verify_settings NOW "${ROLE_OF_VARIABLE[$1]:-none}"
+    mapfile -t roles < <(roles_done_at "$1")
+    verify_settings NOW none "${roles[@]}"
   fi
+}
+
+# usage: roles_done_at VARIABLE    prints the roles of a variable that no later one of CHANGES has
+roles_done_at() {
+  local role variable later=no
+  local -A ahead=()
+  for variable in "${CHANGES[@]}"; do
+    kind_of "$variable"
+    if [[ $later == yes ]]; then
+      for role in ${ROLES_OF_VARIABLE[$KIND]:-}; do ahead[$role]=yes; done
+    fi
+    [[ $variable != "$1" ]] || later=yes
+  done
+  kind_of "$1"
+  for role in ${ROLES_OF_VARIABLE[$KIND]:-}; do
+    [[ -n ${ahead[$role]:-} ]] || printf '%s\n' "$role"
+  done
 }
 
 # usage: preflight_step VARIABLE
@@ -106,7 +136,7 @@ preflight_step() {
   declare -gA AFTER=()
   copy_settings NOW AFTER
   copy_variable NEXT AFTER "$1"
-  "preflight_${STEP_NAME[$1]}" NOW AFTER
+  step_function "$1" && "preflight_$STEP" NOW AFTER "$1"
 }
 
 # usage: apply_changes    every change, in the safe order that run_change put them; the first one's preflight was passed before
@@ -183,7 +213,7 @@ say_lost_edit() {
 # usage: run_change SOURCE    SOURCE says where NEXT came from: settings (the program), set or edit (by hand)
 run_change() {
   preflight_needs NEXT || exit "$EXIT_REFUSED"
-  name_containers
+  name_containers NEXT
   recover
   [[ $1 != settings ]] || say_lost_edit
   compare || exit "$EXIT_REFUSED"

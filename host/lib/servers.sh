@@ -17,7 +17,7 @@ compose_value() {
   printf '%s' "$value"
 }
 
-# usage: name_containers    from the site's prefix
+# usage: name_containers SETTINGS    from the site's prefix
 name_containers() {
   local prefix role
   prefix=$(compose_value CONTAINER_PREFIX '')

@@ -50,7 +50,7 @@ show_status() {
   else
     printf 'settings     revision %s, environment %s, roles %s\n' \
       "${RECORD[REVISION]}" "${RECORD[ENVIRONMENT]}" "${RECORD[ROLES]}"
-    for variable in $(applicable_variables RECORD); do
+    for variable in $(step_variables RECORD); do
       printf '             %s=%s\n' "$variable" "$(variable_value RECORD "$variable")"
     done
     if [[ $(<"$VOICEAI_STATE/settings.verified") != "$(cat "$VOICEAI_STATE/settings" 2>/dev/null)" ]]; then
@@ -58,7 +58,7 @@ show_status() {
     fi
     show_certificate
     if has_servers RECORD; then
-      name_containers
+      name_containers RECORD
       inspect_servers RECORD
       for variable in "${SERVER_ROLES[@]}"; do ! has_role RECORD "$variable" || "show_$variable"; done
     fi

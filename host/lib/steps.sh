@@ -1,38 +1,42 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # names that other libraries read, or a function by name
 # shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
-# The step variables as the functions that act on them, and applying, verifying and restoring whole settings.
+# The step variables as the functions that act on them; applying, verifying and restoring whole settings.
 
-# preflight_X NOW NEXT · apply_X SETTINGS, for each step variable of settings.sh.
-declare -A STEP_NAME=(
-  [CERTIFICATE_GENERATION]=certificate
-  [POSTGRES_TLS_ENABLED]=postgres
-  [PGBOUNCER_SERVER_TLS_SSLMODE]=pgbouncer
-)
-
-# usage: applicable_variables SETTINGS    prints the step variables that this kind of host has
-applicable_variables() {
-  local variable role
-  for variable in "${STEP_VARIABLES[@]}"; do
-    role=${ROLE_OF_VARIABLE[$variable]:-}
-    if [[ -z $role ]] || has_role "$1" "$role"; then printf '%s\n' "$variable"; fi
-  done
+# usage: step_function VARIABLE    STEP is the name that its functions end in: preflight_STEP NOW NEXT VARIABLE and
+# apply_STEP SETTINGS VARIABLE
+step_function() {
+  kind_of "$1"
+  case $KIND in
+    PREPARED) STEP=prepared ;;
+    CERTIFICATE_GENERATION) STEP=certificate ;;
+    POSTGRES_TLS_ENABLED) STEP=postgres ;;
+    PGBOUNCER_SERVER_TLS_SSLMODE) STEP=pgbouncer ;;
+    PGBOUNCER_CLIENT_TLS_SSLMODE) STEP=client_leg ;;
+    POSTGRES_FORCE_SSL) STEP=force_ssl ;;
+    REDIS_TLS_ENABLED) STEP=redis_tls ;;
+    REDIS_FORCE_TLS) STEP=force_redis ;;
+    apps.DATABASE_SSL_MODE) STEP=app_database ;;
+    apps.REDIS_TLS_ENABLED) STEP=app_redis ;;
+    *) problem "there is no step for $1" ;;
+  esac
 }
 
 # usage: in_safe_order TARGET VARIABLES...    prints VARIABLES in the order in which they may be applied to reach
-# TARGET: what needs TLS comes after what offers it where TARGET has TLS, before it where TARGET has none
+# TARGET: first what stands at its initial value there, last step first, then the rest in the order of a rollout
 in_safe_order() {
   local target=$1 variable forward='' backward=''
   shift
-  for variable in "${STEP_VARIABLES[@]}"; do
+  for variable in $(step_variables "$target"); do
     one_of "$variable" "$@" || continue
-    forward+=$variable$'\n' backward=$variable$'\n'$backward
+    kind_of "$variable"
+    if [[ $(variable_value "$target" "$variable") == "${INITIAL_VALUE[$KIND]}" ]]; then
+      backward=$variable$'\n'$backward
+    else
+      forward+=$variable$'\n'
+    fi
   done
-  if [[ $(variable_value "$target" POSTGRES_TLS_ENABLED) == on || $(server_leg_mode "$target") != plain ]]; then
-    printf '%s' "$forward"
-  else
-    printf '%s' "$backward"
-  fi
+  printf '%s' "$backward$forward"
 }
 
 # usage: serves_tls SETTINGS    whether a server on this host uses the certificate
@@ -125,7 +129,7 @@ restore() {
   if has_servers "$settings"; then inspect_servers "$settings"; fi
   bring_up "$settings" no || return
   for variable in $(in_safe_order "$settings" "$@"); do
-    "apply_${STEP_NAME[$variable]}" "$settings" || failed=1
+    step_function "$variable" && "apply_$STEP" "$settings" "$variable" || failed=1
   done
   ((failed == 0)) && verify_settings "$settings"
 }
@@ -133,8 +137,8 @@ restore() {
 # usage: reapply SETTINGS    makes the running servers read what the settings say, changed or not
 reapply() {
   local variable
-  for variable in $(in_safe_order "$1" "${STEP_VARIABLES[@]}"); do
-    [[ -z ${ROLE_OF_VARIABLE[$variable]:-} ]] || has_role "$1" "${ROLE_OF_VARIABLE[$variable]}" || continue
-    "apply_${STEP_NAME[$variable]}" "$1" || return
+  # shellcheck disable=SC2046  # a list of words
+  for variable in $(in_safe_order "$1" $(step_variables "$1")); do
+    step_function "$variable" && "apply_$STEP" "$1" "$variable" || return
   done
 }

@@ -51,7 +51,7 @@ not_stopped() { [[ -z $STOPPED ]] || problem "stopped by $STOPPED"; }
 # usage: read_verified SETTINGS    fails where nothing was ever verified
 read_verified() {
   [[ -f $VOICEAI_STATE/settings.verified ]] || return 1
-  parse_settings "$(<"$VOICEAI_STATE/settings.verified")" "$1" || {
+  parse_settings "$(<"$VOICEAI_STATE/settings.verified")" "$1" record || {
     say "$VOICEAI_STATE/settings.verified cannot be read, so this host counts as one without a record"
     return 1
   }
@@ -115,6 +115,6 @@ note_hand_changes() {
     was[$key]="$declared $now $(who) $(date -u +%Y-%m-%dT%H:%M:%SZ)"
     [[ $declared != "$now" ]] || unset "was[$key]"
   done
-  for key in "${STEP_VARIABLES[@]}"; do [[ -z ${was[$key]:-} ]] || text+="$key ${was[$key]}"$'\n'; done
+  for key in $(step_variables "$next"); do [[ -z ${was[$key]:-} ]] || text+="$key ${was[$key]}"$'\n'; done
   if [[ -n $text ]]; then write_file "$file" 0644 0:0 "${text%$'\n'}" || true; else rm -f "$file"; fi
 }

@@ -226,14 +226,10 @@ def bash(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run bash with the libraries sourced and, on PATH before anything else, `tmp_path/fake`."""
     fake = tmp_path / "fake"
     fake.mkdir()
-    libraries = (
-        "common settings render secrets certificates needs servers postgres admin pgbouncer steps transaction change"
-    )
 
     def run(text: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        sources = "".join(f". {BUNDLE}/lib/{name}.sh; " for name in libraries.split())
         return subprocess.run(
-            ["bash", "-c", f"set -Eeuo pipefail; BUNDLE={BUNDLE}; {sources} read_bounds; {text}"],
+            ["bash", "-c", f"set -Eeuo pipefail; BUNDLE={BUNDLE}; . {BUNDLE}/lib/load.sh; read_bounds; {text}"],
             capture_output=True,
             text=True,
             timeout=60,

@@ -1,0 +1,27 @@
+# shellcheck shell=bash
+# Sources every library of the bundle. They only define; nothing runs.
+
+for library in \
+  common \
+  settings \
+  render \
+  secrets \
+  certificates \
+  needs \
+  servers \
+  postgres \
+  admin \
+  pgbouncer \
+  client_leg \
+  force_ssl \
+  redis \
+  prepared \
+  apps \
+  steps \
+  transaction \
+  change \
+  status; do
+  # shellcheck source=/dev/null
+  . "$BUNDLE/lib/$library.sh"
+done
+unset library
