@@ -24,7 +24,6 @@ from rollout.render import touched_hosts
 from rollout.rules import Violation, at_start, inventory_violations, move_violations, state_violations
 from rollout.turns import turns
 
-
 Order = Mapping[str, tuple[str, ...]]
 
 

@@ -62,12 +62,12 @@ def settings(**short: str) -> dict[str, str]:
     return {**NOTHING.settings, **{SHORT[name]: value for name, value in short.items()}}
 
 
-def declared(base: Declared = NOTHING, **short: str) -> Declared:
+def declared(base: Declared = NOTHING, /, **short: str) -> Declared:
     """`base` with these values and all others initial."""
     return replace(base, settings=settings(**short))
 
 
-def having(base: Declared, **attributes: str) -> Declared:
+def having(base: Declared, /, **attributes: str) -> Declared:
     """`base` with other attributes; `__` in a name is a dot (`apps__api__drainSeconds`)."""
     changed = {name.replace("__", "."): value for name, value in attributes.items()}
     assert changed.keys() <= base.attributes.keys()

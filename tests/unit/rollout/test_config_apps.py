@@ -10,7 +10,7 @@ from rollout.declared import App, default_app
 from .test_config import HOST_KEY, hosts, problems, raw
 
 
-def app(name: str = "api", **fields: Any) -> App:
+def app(name: str = "api", /, **fields: Any) -> App:
     return parse(raw(apps={name: fields})).declared.apps[name]
 
 
