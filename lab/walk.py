@@ -93,21 +93,22 @@ class Walker:
         """Take every step that is not taken yet."""
         for move in _moves(path.ahead(self.declared()), "forward"):
             with self._progress(f"forward: {move.title}"):
-                _follow(_BEFORE, move, traffic)
+                if traffic:
+                    follow_before(move, traffic)
                 self.set(move.key, move.value)
                 self.up()
 
     def step(self, move: Move, traffic: Traffic) -> Stepped:
         """One measured move. Raises LabError when it fails."""
         with self._progress(f"{move.direction}: {move.title}"):
-            _follow(_BEFORE, move, traffic)
+            follow_before(move, traffic)
             self.set(move.key, move.value)
             start = time.time()
             changed = self.up()
             seconds = time.time() - start
             window = Window(start=start, end=start + seconds + SETTLE_SECONDS)
             time.sleep(max(0.0, window.end - time.time()))
-            _follow(_AFTER, move, traffic)
+            follow_after(move, traffic)
         return Stepped(move=move, changed=changed, seconds=seconds, window=window)
 
     def round(self, traffic: Traffic) -> Round:
@@ -162,7 +163,17 @@ def _moves(pairs: path.Moves, direction: str) -> list[Move]:
     return [Move(key=key, value=value, direction=direction) for key, value in pairs]
 
 
-def _follow(table: dict[tuple[str, str], Callable[[Traffic], None]], move: Move, traffic: Traffic | None) -> None:
+def follow_before(move: Move, traffic: Traffic) -> None:
+    """What operators do to their own clients before a move."""
+    _follow(_BEFORE, move, traffic)
+
+
+def follow_after(move: Move, traffic: Traffic) -> None:
+    """What operators do to their own clients after a move."""
+    _follow(_AFTER, move, traffic)
+
+
+def _follow(table: dict[tuple[str, str], Callable[[Traffic], None]], move: Move, traffic: Traffic) -> None:
     follow = table.get((move.key, move.value))
-    if follow and traffic:
+    if follow:
         follow(traffic)
