@@ -110,8 +110,9 @@ def over_rounds(measured: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return result
 
 
-# What one request of a kind is, by the first word of the kind's name.
+# What one request of a kind is, by the kind or the first word of its name.
 _UNITS = {
+    "postgres-backup": "dump",
     "http": "HTTP request",
     "sip": "SIP transaction",
     "call": "call",
@@ -122,7 +123,7 @@ _UNITS = {
 
 def unit(kind: str) -> str:
     """What is counted for a kind of client. Raises ValueError for a kind that has no unit."""
-    found = _UNITS.get(kind.split("-")[0])
+    found = _UNITS.get(kind) or _UNITS.get(kind.split("-")[0])
     if found is None:
         raise ValueError(f"{kind}: nobody said what one request of it is; add it to the units")
     return found

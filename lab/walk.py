@@ -28,12 +28,14 @@ _UP_SECONDS = 300.0
 SETTLE_SECONDS = 1.0
 """After a move's command has ended its requests still count: an outage that begins late must not be missed."""
 
-# Operators' own scripts, which no step of the rollout reaches, follow it by hand: before a server refuses plaintext
-# they are told to use TLS, and back once it takes plaintext again.
+# What no step of the rollout reaches, operators' own scripts and sessions, follows by hand: before a server refuses
+# plaintext it is told to use TLS, and left free again once plaintext is taken.
 _BEFORE: dict[tuple[str, str], Callable[[Traffic], None]] = {
+    ("PGBOUNCER_CLIENT_TLS_SSLMODE", "require"): lambda traffic: traffic.switch_postgres("require"),
     ("REDIS_FORCE_TLS", "true"): lambda traffic: traffic.switch_redis(tls=True),
 }
 _AFTER: dict[tuple[str, str], Callable[[Traffic], None]] = {
+    ("PGBOUNCER_CLIENT_TLS_SSLMODE", "allow"): lambda traffic: traffic.switch_postgres("prefer"),
     ("REDIS_FORCE_TLS", "false"): lambda traffic: traffic.switch_redis(tls=False),
 }
 

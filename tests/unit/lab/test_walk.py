@@ -112,6 +112,20 @@ def test_operators_own_clients_of_redis_use_tls_exactly_while_plaintext_is_refus
     ]
 
 
+def test_operators_own_sessions_of_postgres_use_tls_exactly_while_plaintext_is_refused(walker: Recorded) -> None:
+    walker.round(followers(walker))
+    told = [line for line in walker.happened if "PGBOUNCER_CLIENT" in line or "of Postgres" in line]
+    assert told == [
+        "PGBOUNCER_CLIENT_TLS_SSLMODE=allow",
+        "own clients of Postgres: prefer",
+        "own clients of Postgres: require",
+        "PGBOUNCER_CLIENT_TLS_SSLMODE=require",
+        "PGBOUNCER_CLIENT_TLS_SSLMODE=allow",
+        "own clients of Postgres: prefer",
+        "PGBOUNCER_CLIENT_TLS_SSLMODE=disable",
+    ]
+
+
 def test_a_round_ends_in_a_quiet_stretch_with_room_for_two_of_its_longest_move(walker: Recorded) -> None:
     found = walker.round(followers(walker))
     assert found.quiet.seconds >= 2 * max(step.window.seconds for step in found.steps)
