@@ -126,8 +126,7 @@ def standing(settings: Mapping[str, str], track: str) -> dict[str, str]:
     back = ""
     if standing_up:
         last = standing_up[-1]
-        lowered = {**settings, last.key: last.lower}
-        if not state_violations(lowered) and not [*_over_limits(settings, lowered, last.key)]:
+        if not state_violations({**settings, last.key: last.lower}):
             back = f"{last.key}={last.lower}"
     following = "" if ahead is None else f"{ahead.key}={ahead.row.target}"
     if ahead is not None and ahead.row.optional:

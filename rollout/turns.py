@@ -15,12 +15,11 @@ def turns(previous: Declared, following: Declared) -> dict[str, tuple[str, ...]]
     move = describe(previous, following)
     if move.key is None:
         return {}
-    variable, touched = variable_of(move.key), touched_hosts(previous, following)
+    variable = variable_of(move.key)
     if variable.turns == "rolling":
-        line = [host for host in following.running(app_of(move.key)) if host in touched]
-        return {host: (before,) for before, host in pairwise(line)}
+        return {host: (before,) for before, host in pairwise(following.running(app_of(move.key)))}
     if variable.turns == "by role":
-        groups = _by_role(following, touched, variable.roles)
+        groups = _by_role(following, touched_hosts(previous, following), variable.roles)
         return {
             host: before
             for before, group in pairwise(groups if move.direction == "forward" else reversed(groups))

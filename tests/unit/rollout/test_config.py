@@ -1,6 +1,7 @@
 """Config in, frozen values or every problem out. Each bad input is refused with its key."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -251,8 +252,11 @@ def test_the_example_environment_is_a_good_config() -> None:
     declared = config.declared
     assert set(declared.settings.values()) == {"0", "off", "disable", "false"}
     assert list(declared.apps) == ["api", "web", "voice", "ops", "telpro", "worker"]
-    # A rollout is a one-line diff: every variable is there to be changed.
-    written = {f"{key}" for key in example} | {
+    # A rollout is a one-line diff: every variable is there to be changed, and `pulumi config set`, which quotes what
+    # YAML takes for a number or a boolean, changes no other line.
+    written = set(example) | {
         f"internal-tls:apps.{app}.{name}" for app, fields in example["internal-tls:apps"].items() for name in fields
     }
     assert {f"internal-tls:{key}" for key in declared.settings} <= written
+    text = (ROOT / "Pulumi.staging.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"^  internal-tls:\w+: (?:\d+|true|false)\b.*$", text, re.MULTILINE) == []

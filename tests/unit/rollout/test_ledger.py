@@ -260,12 +260,13 @@ def test_attributes_that_touch_no_host_are_said_so() -> None:
     assert after.order == {}
 
 
-def test_way_back_needs_the_same_site() -> None:
+@pytest.mark.parametrize("state", [OFFERS, ISSUED], ids=["retry", "back"])
+def test_neither_a_retry_nor_the_way_back_brings_another_site_or_a_reissue(state: Declared) -> None:
     record = walk(START, ISSUED)
     pending = advance(record, OFFERS, confirmed(record))
-    elsewhere = replace(ISSUED, site=replace(START.site, region="eu-central-1"))
-    with pytest.raises(Refused, match="not confirmed"):
-        advance(pending, elsewhere, confirmed(record))
+    for other in (replace(state, site=replace(START.site, region="eu-central-1")), with_name(state, "db2.internal")):
+        with pytest.raises(Refused, match="not confirmed"):
+            advance(pending, other, confirmed(record))
 
 
 def test_the_whole_way_is_accepted_failing_once_and_going_back_once_at_every_step() -> None:

@@ -268,6 +268,29 @@ def test_a_violation_says_what_was_asked_what_is_so_and_what_to_do(
     assert str(violation) == sentence
 
 
+# which variable is weak while all others stand at their strongest; which ones are told to need more of it
+NEEDED = {
+    "gen": ("pg", "leg2", "leg1", "api", "web", "redis"),
+    "pg": ("leg2", "force"),
+    "leg2": ("force",),
+    "leg1": ("api", "web"),
+    "api": ("leg1",),
+    "redis": ("api_redis", "web_redis", "force_redis"),
+    "web_redis": ("force_redis",),
+    "force": (),
+    "force_redis": (),
+    "prepared": (),
+}
+
+
+@pytest.mark.parametrize("weak", NEEDED)
+def test_everything_that_stands_on_a_variable_is_told(weak: str) -> None:
+    initial = NOTHING.settings[SHORT[weak]]
+    violations = state_violations(settings(**{**FORCED, **REDIS_CLOSED, weak: initial}))
+    assert sorted(violation.key for violation in violations) == sorted(SHORT[name] for name in NEEDED[weak])
+    assert all(f"{SHORT[weak]} is {initial}" in violation.so for violation in violations)
+
+
 def test_a_san_alone_is_a_reissue_and_with_a_step_is_refused() -> None:
     before = declared(**CERTIFICATES)
     assert move_violations(before, with_name(before, "db2.internal")) == ()
