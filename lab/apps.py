@@ -78,6 +78,8 @@ def compose_file(app: str) -> str:
         found["proxy"] = {
             "image": "${APP_IMAGE}",
             **common,
+            # As the first process of a container HAProxy is deaf to SIGTERM.
+            "stop_signal": "SIGUSR1",
             "command": ["haproxy", "-db", "-f", "/app/haproxy.cfg"],
             "environment": {name: str(port) for name, port in ports.items()},
             "healthcheck": {"disable": True},

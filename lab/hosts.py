@@ -43,7 +43,8 @@ _BOOT_SECONDS = 120.0
 _PORT_ATTEMPTS = 3
 _KINDS = ("container", "network", "volume")
 _MOST_THINGS = 100
-_STOP_SECONDS = "25"
+# What dockerd gives its containers when the machine goes down (--shutdown-timeout).
+_STOP_SECONDS = "15"
 # Docker makes several containers at once; more than a few only wait for each other.
 _AT_ONCE = 6
 

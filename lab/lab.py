@@ -71,8 +71,11 @@ class Lab:
     def start_apps(self) -> None:
         """Have the apps running, each replica taking requests; what runs is left as it is.
 
-        Raises DockerError, with what the app said, when one does not get healthy: they need the servers.
+        Raises LabError while the servers do not run; DockerError, with what the app said, when one does not get healthy.
         """
+        stopped = [name for name in map(self.layout.server, site.SERVERS) if not containers.is_running(name)]
+        if stopped:
+            raise LabError(f"the apps need the servers, and {', '.join(stopped)} does not run: `pulumi up` starts them")
         with held(self.layout.lock, what=f"the lab {self.name}"), self._progress("starting the apps"):
             hosts.side_by_side(partial(apps.start, self.layout), APP_HOSTS)
 

@@ -261,6 +261,12 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False
     request_queue_size = 128
 
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - http.server's signature
+        """A client that went away is no news."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            print(f"{client_address}: {describe(error or RuntimeError())}", flush=True)
+
 
 def main() -> None:
     """Serve until SIGTERM."""
