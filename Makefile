@@ -40,7 +40,7 @@ docs: ## regenerate the tables and diagrams in the documents
 lock: ## pin the requirements anew
 	@$(PYTHON) -m toolchain lock
 
-bench: setup ## five rounds under load, the server leg flipped 140 times; about 16 minutes
+bench: setup ## the whole rollout three times under load, then the naive way; about 40 minutes
 	@$(VENV)/python -m bench
 
 clean: lab-down ## lab-down, then remove everything that was fetched, built or written

@@ -29,6 +29,8 @@ _STOP_SECONDS = 60.0
 _SWITCH_SECONDS = 40.0
 # How often the container is asked whether the program lives: asking costs it a process.
 _ASK_SECONDS = 1.0
+# More than the load writes: some hundred requests a second, each a line of some 120 bytes.
+_BYTES_A_SECOND = 100_000
 
 
 def targets() -> dict[str, Any]:
@@ -55,7 +57,7 @@ class Traffic:
         self._lab = lab
         self._name = name
         self._seconds = seconds
-        self._kinds = [profile.kind for profile in chosen(kinds)]
+        self.kinds = [profile.kind for profile in chosen(kinds)]
         self._folder = lab.layout.load / name
         self._asked = 0.0
 
@@ -78,7 +80,7 @@ class Traffic:
         directory = f"{_MOUNT}/{self._name}"
         program = (
             f"python3 -u -m load --directory {directory} --passwords {_MOUNT} --targets {directory}/targets.json "
-            f"--kinds {','.join(self._kinds)} --seconds {self._seconds:.0f}"
+            f"--kinds {','.join(self.kinds)} --seconds {self._seconds:.0f}"
         )
         # The status that the program ended with tells a crash from work.
         script = f"cd {_MOUNT}/{_PROGRAM} && {program} >{directory}/log 2>&1; echo $? >{directory}/ended"
@@ -95,7 +97,7 @@ class Traffic:
         def flowing() -> bool:
             self._raise_if_ended()
             answered = {request.kind for request in self.requests() if request.ok}
-            return answered >= set(self._kinds)
+            return answered >= set(self.kinds)
 
         wait_until(flowing, what=f"every kind of client of the load {self._name} to get an answer", seconds=seconds)
 
@@ -129,13 +131,25 @@ class Traffic:
         if self._status().get("state") != "finished" or early:
             raise LabError(f"the load {self._name} ended by itself; it said:\n{self._log()}")
         found = self.requests()
-        check_kinds(found, self._kinds)
+        check_kinds(found, self.kinds)
         return found
 
     def requests(self) -> list[Request]:
         """The requests that have ended until now."""
         path = self._folder / "requests.jsonl"
         return parse_requests(path.read_text()) if path.exists() else []
+
+    def recent(self, seconds: float) -> list[Request]:
+        """The requests that ended within the last `seconds`; what came before is not read."""
+        path = self._folder / "requests.jsonl"
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - int(seconds * _BYTES_A_SECOND)))
+            whole = file.tell() == 0
+            text = file.read().decode(errors="replace")
+        since = time.time() - seconds
+        # What was begun in the middle of a line is none.
+        lines = text if whole else text.partition("\n")[2]
+        return [request for request in parse_requests(lines) if request.end > since]
 
     def worst_lag_ms(self, window: Window) -> float:
         """How late the load's own process was at worst in the window, milliseconds."""
