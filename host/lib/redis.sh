@@ -60,7 +60,7 @@ reload_redis() {
 # connect: what publishes a port may accept for a listener that is closed.
 redis_holds() {
   local -n _redis=$1
-  local plain tls wrong name
+  local plain tls wrong name words
   know_redis "$1"
   plain=$(redis_by plain PING) || true
   if [[ $(variable_value "$1" REDIS_FORCE_TLS) == true ]]; then
@@ -79,11 +79,21 @@ redis_holds() {
     serves_declared "$1" redis "$REDIS_PORT" || return
   name=${_redis[DIALED_NAMES]%%,*}
   # redis-cli checks no host name, so this is asked of openssl.
-  timeout 5 openssl s_client -connect "${ADDRESS_OF[redis]}:$REDIS_PORT" -CAfile "$VOICEAI_TLS/ca.crt" -verify_return_error \
-    -verify_hostname "$name" </dev/null >/dev/null 2>&1 9>&- || {
-    WHY="the certificate on Redis's TLS port should verify for $name"
+  words=$(redis_handshake "${ADDRESS_OF[redis]}" "$REDIS_PORT" "$name" "$VOICEAI_TLS/ca.crt") || {
+    WHY="the certificate on Redis's TLS port should verify for $name: $words"
     return 1
   }
+}
+
+# usage: redis_handshake ADDRESS PORT NAME CA_FILE    a verified TLS handshake from this host; prints why not where it fails
+redis_handshake() {
+  local words kind=-verify_hostname
+  if [[ $3 =~ ^[0-9.]+$ || $3 == *:* ]]; then kind=-verify_ip; fi
+  words=$(timeout 8 openssl s_client -connect "$1:$2" -CAfile "$4" -no-CApath -no-CAstore -verify_return_error \
+    "$kind" "$3" </dev/null 2>&1 9>&-) && return
+  grep -m 1 -oE 'verify error:.*|connect:errno=.*|[Cc]onnection refused.*|[Nn]ame or service not known.*' <<<"$words" ||
+    head -n 1 <<<"$words"
+  return 1
 }
 
 # usage: redis_said ANSWER PATTERN MEANING
@@ -194,8 +204,13 @@ redis_publishes() {
 
 # usage: preflight_redis_tls NOW NEXT VARIABLE
 preflight_redis_tls() {
+  if has_role "$2" redis; then preflight_redis_listener "$@" || return; fi
+  if has_role "$2" otel; then preflight_otel "$1" "$2"; fi
+}
+
+# usage: preflight_redis_listener NOW NEXT VARIABLE
+preflight_redis_listener() {
   local session
-  has_role "$2" redis || return 0
   know_redis "$2"
   redis_is_supported || return
   if [[ $(variable_value "$2" REDIS_TLS_ENABLED) == false ]]; then

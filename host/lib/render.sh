@@ -137,10 +137,10 @@ render_redis() {
   tls_file redis "${2:-}" "$dir/tls.conf" "$(redis_tls_conf "$1")"
 }
 
-# usage: render_servers SETTINGS    every server that this host has
+# usage: render_servers SETTINGS    every server that this host has, and the collector
 render_servers() {
   local role
-  for role in "${SERVER_ROLES[@]}"; do
+  for role in "${SERVER_ROLES[@]}" otel; do
     has_role "$1" "$role" || continue
     "render_$role" "$1" || return
   done

@@ -22,7 +22,7 @@ name_containers() {
   local prefix role
   prefix=$(compose_value CONTAINER_PREFIX '')
   declare -gA CONTAINER=()
-  for role in "${SERVER_ROLES[@]}"; do CONTAINER[$role]=${prefix}voiceai-$role; done
+  for role in "${SERVER_ROLES[@]}" otel; do CONTAINER[$role]=${prefix}voiceai-$role; done
 }
 
 # usage: call SECONDS COMMAND...    a bounded command that does not hold this update's lock after our death

@@ -78,7 +78,7 @@ apply_certificate() {
 # usage: stage_certificate SETTINGS    the certificate to disk, and what the proofs need
 stage_certificate() {
   make_dir "$VOICEAI_TLS" 0755 || return
-  if has_servers "$1"; then ensure_wrong_ca || return; fi
+  ensure_wrong_ca || return
   stage_generation "$1"
 }
 
@@ -92,9 +92,7 @@ settings_hold() {
     one_of "$role" redis otel || "${role}_dials" "$settings"
   done
   if ((${#DIALS[@]})); then dial_all "$(prover "$settings")" "${DIALS[@]}"; fi
-  for role in "$@"; do
-    "${role}_holds" "$settings" || return
-  done
+  for role in "$@"; do "${role}_holds" "$settings" || return; done
 }
 
 # usage: verify_settings SETTINGS [ROLES...]    on disk and on the wire, for all servers of the host or some; their logs
@@ -117,9 +115,14 @@ verify_settings() {
 # host without a record a running server keeps what steps change: nobody knows yet what it should be. Fails with
 # EXIT_REFUSED where nothing was changed, with EXIT_STUCK where a server does not do as it should.
 bring_up() {
-  local role keep
-  has_servers "$1" || return 0
   RENDERED=()
+  if has_servers "$1"; then bring_up_servers "$@" || return; fi
+  if has_role "$1" otel; then bring_up_otel "$@"; fi
+}
+
+# usage: bring_up_servers SETTINGS RECORDED    as bring_up
+bring_up_servers() {
+  local role keep
   for role in "${SERVER_ROLES[@]}"; do
     has_role "$1" "$role" || continue
     keep=''
