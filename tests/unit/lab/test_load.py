@@ -164,6 +164,17 @@ def test_a_change_that_is_not_a_clients_own_leaves_its_connection(tmp_path: Path
     assert client.follows(current.control)
 
 
+def test_what_counts_for_a_client_is_how_its_own_server_is_reached() -> None:
+    current, secured = Current(Path("/nonexistent")), Control(redis_tls=True)
+    cache = servers.RedisClient(ASKED, current, 1, keep=True)
+    database = servers.PostgresClient(lambda mode: mode, current, 1, keep=True)
+    backup = servers.Backup(ASKED, current, 1)
+    assert cache._wants(secured) != cache._wants(Control())
+    for client in (database, backup):
+        assert client._wants(secured) == client._wants(Control())
+        assert client._wants(Control(sslmode="require")) != client._wants(Control())
+
+
 def test_a_kept_connection_is_replaced_at_the_end_of_its_life() -> None:
     client = Opening(Current(Path("/nonexistent")), 1)
     client.connect()

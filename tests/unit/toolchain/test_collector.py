@@ -72,9 +72,13 @@ def test_a_build_that_fails_after_a_good_one_does_not_pass_the_old_binary_off(
 ) -> None:
     go(places / "go", BUILDS, monkeypatch)
     collector.ensure(silent)
+    good = (places / "module" / "main.go").read_text()
     (places / "module" / "main.go").write_text("package main // broken\n")
     go(places / "go", "exit 1", monkeypatch)
     assert not collector.ensure(silent)
+    assert not collector.is_current()
+    # Whatever the failed build wrote over the binary, it is not what the good sources give.
+    (places / "module" / "main.go").write_text(good)
     assert not collector.is_current()
 
 
