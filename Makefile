@@ -27,7 +27,7 @@ lint: ## ruff, mypy, shellcheck, shfmt
 doctor: ## each tool, its version, official or stand-in
 	@$(PYTHON) -m toolchain doctor
 
-lab-up: setup ## the lab alone: two hosts, Secrets Manager; no rollout
+lab-up: setup ## the lab alone: eight hosts, Secrets Manager; no rollout
 	@$(VENV)/python -m lab up
 
 lab-down: ## remove the lab, and stop a Docker daemon that the set-up started

@@ -71,7 +71,7 @@ class Lab:
     def start_apps(self) -> None:
         """Have the apps running, each replica taking requests; what runs is left as it is.
 
-        Raises LabError while the servers do not run; DockerError, with what the app said, when one does not get healthy.
+        Raises LabError while the servers do not run; DockerError, with what the app said, when one stays unhealthy.
         """
         stopped = [name for name in map(self.layout.server, site.SERVERS) if not containers.is_running(name)]
         if stopped:

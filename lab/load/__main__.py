@@ -33,7 +33,6 @@ class Load:
         )
         self._transactions: sip.Transactions | None = None
         self._clients: list[Client] = []
-        self.closing: list[Operation] = []
 
     async def prepare(self, kinds: list[str], clients: int) -> None:
         """What the clients find when they come."""
@@ -56,7 +55,6 @@ class Load:
             return agent.through_redis if kind == SIP_REDIS else agent.options, agent.close
         operation, client = self._of_server(kind, number)
         self._clients.append(client)
-        self.closing.append(client.close)
         return operation, client.close
 
     def _of_server(self, kind: str, number: int) -> tuple[Operation, Backup | PostgresClient | RedisClient]:
@@ -71,6 +69,12 @@ class Load:
         client = PostgresClient(conninfo, self.current, number, keep=keep, session=kind == SESSION)
         special = {"postgres-long": client.long, SESSION: client.query, EXPORTER: client.scrape}
         return special.get(kind, client.short), client
+
+    async def close(self) -> None:
+        """Give every connection up."""
+        await asyncio.gather(*(client.close() for client in self._clients), return_exceptions=True)
+        if self._transactions is not None:
+            self._transactions.close()
 
     def followed(self) -> bool:
         """Whether every client connects as the control says by now."""
@@ -115,7 +119,7 @@ async def run(arguments: argparse.Namespace) -> None:
             group.create_task(watch(directory, arguments.seconds, load, recorder, started, ended))
             group.create_task(watch_lag(recorder, clock, ended))
         recorder.flush()
-        await asyncio.gather(*(give_up() for give_up in load.closing), return_exceptions=True)
+        await load.close()
     write_status(directory, {"state": "finished", "started": started, "ended": clock.now()})
 
 

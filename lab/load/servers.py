@@ -61,6 +61,10 @@ class Client:
         """Whether it has no connection that was made otherwise."""
         return self._made is None or self._made[0] == self._wants(control)
 
+    async def close(self) -> None:
+        """Give the connection up; the next request opens another one."""
+        raise NotImplementedError
+
     def _wants(self, control: Control) -> object:
         raise NotImplementedError
 

@@ -62,6 +62,10 @@ class Transactions(asyncio.DatagramProtocol):
             raise RuntimeError(answer.split("\r\n", 1)[0])
         return answer
 
+    def close(self) -> None:
+        """Close the socket. What still waits is not answered any more."""
+        self._transport.close()
+
     def _message(self, method: str, branch: str, header: str) -> bytes:
         host, port = self._server
         lines = (
