@@ -8,6 +8,7 @@ for library in \
   secrets \
   certificates \
   needs \
+  evidence \
   servers \
   postgres \
   admin \
@@ -15,6 +16,7 @@ for library in \
   client_leg \
   force_ssl \
   redis \
+  otel \
   prepared \
   apps \
   steps \

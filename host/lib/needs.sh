@@ -97,7 +97,7 @@ list_needs() {
   local engine='' plugin='' reader='' engine_asked plugin_asked reader_asked
   NEEDS_MISSING=0
   exec {reader_asked}< <(secret_reader 9>&-)
-  if has_servers "$1"; then
+  if has_any_role "$1" "${SERVER_ROLES[@]}" otel; then
     # Asked first and read last: they take longest.
     exec {engine_asked}< <(timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null 9>&-)
     exec {plugin_asked}< <(timeout 10 docker compose version --short 2>/dev/null 9>&-)
@@ -112,14 +112,14 @@ list_needs() {
   need_secret_reader "$reader"
   need_writable "$VOICEAI_TLS"
   need_writable "$VOICEAI_STATE"
-  if has_servers "$1"; then
+  if has_any_role "$1" "${SERVER_ROLES[@]}" otel; then
     read -r engine <&"$engine_asked" || true
     read -r plugin <&"$plugin_asked" || true
     exec {engine_asked}<&- {plugin_asked}<&-
     need_docker "$engine" "$plugin"
     need_writable "$VOICEAI_ETC"
     if has_role "$1" postgres || has_role "$1" pgbouncer; then need_password "$VOICEAI_ETC/postgres_password"; fi
-    if has_role "$1" redis; then need_password "$VOICEAI_ETC/redis_password"; fi
+    if has_any_role "$1" redis otel; then need_password "$VOICEAI_ETC/redis_password"; fi
   fi
   ((NEEDS_MISSING == 0))
 }

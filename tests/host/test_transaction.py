@@ -137,11 +137,14 @@ def test_killed_after_the_record_and_asked_the_same_again_it_is_done(
     assert (issued.state / "settings").read_text() == issued.record()
 
 
+_OF_STEPS = ("postgres", "pgbouncer", "client_leg", "force_ssl", "redis_tls", "force_redis", "app", "prepared-")
+
+
 def test_every_point_in_the_scripts_is_tried() -> None:
     """The steps' own points are tried on real servers."""
     text = "".join(path.read_text() for path in (BUNDLE / "lib").glob("*.sh"))
-    named = set(re.findall(r'fault_point "?([a-z-]+[a-z])"?(?!-)', text)) - {"name"}
-    expanded = {point for point in named if not point.startswith(("postgres", "pgbouncer"))}
+    named = set(re.findall(r'fault_point "?([a-z_-]+[a-z])"?(?!-)', text)) - {"name"}
+    expanded = {point for point in named if not point.startswith(_OF_STEPS)}
     # "$step-begun" and the like become a point for each step.
     expanded |= {f"certificate-{suffix}" for suffix in re.findall(r'fault_point "\$step-(\w+)"', text)}
     assert expanded == {*CERTIFICATE_POINTS, "recovered"}
