@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import flips, picture
+from bench.calls import AcrossTelpro
 from bench.naive import Naive
 from bench.timeline import Timeline, timeline
 from lab import figures, report
@@ -34,10 +35,11 @@ _STATE = ("/var/lib/voiceai/settings", "/var/lib/voiceai/journal")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A way of taking the steps, walked: its rounds, and all requests sent meanwhile."""
+    """A way of taking the steps, walked: its rounds, calls across telpro's flips, all requests sent meanwhile."""
 
     title: str
     rounds: tuple[Round, ...]
+    calls: list[dict[str, Any]]
     requests: list[Request] = field(repr=False)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -59,16 +61,19 @@ def our_way(walker: Walker, rounds: int) -> Way:
     """Every move by `pulumi up`, forward and back."""
     with Traffic(walker.lab, "rounds", seconds=_LOAD_SECONDS) as traffic:
         traffic.wait_until_flowing()
-        walked = tuple(walker.round(traffic) for _ in range(rounds))
-    return Way(title="This program", rounds=walked, requests=traffic.requests())
+        across = AcrossTelpro(walker.lab)
+        walked = tuple(walker.round(traffic, across) for _ in range(rounds))
+    return Way(title="This program", rounds=walked, calls=across.outcomes, requests=traffic.requests())
 
 
 def naive_way(walker: Walker) -> Way:
     """The same moves by recreated containers, forward and back once."""
     with Traffic(walker.lab, "naive", seconds=_LOAD_SECONDS) as traffic:
         traffic.wait_until_flowing()
-        walked = Naive(walker).round(traffic)
-    return Way(title="The same steps by recreating containers", rounds=(walked,), requests=traffic.requests())
+        across = AcrossTelpro(walker.lab)
+        walked = (Naive(walker).round(traffic, across),)
+    title = "The same steps by recreating containers"
+    return Way(title=title, rounds=walked, calls=across.outcomes, requests=traffic.requests())
 
 
 def preview_seconds(walker: Walker, times: int) -> list[float]:
@@ -114,9 +119,11 @@ def measure(lab: Lab, chosen: argparse.Namespace) -> tuple[dict[str, Any], list[
         "steps": figures.over_rounds(each),
         "rounds": each,
         "kinds": figures.totals(ours.requests),
+        "calls": ours.calls,
         "failures": ours.failures(),
         "naive": figures.over_rounds(naive.rows()),
         "naive_kinds": figures.totals(naive.requests),
+        "naive_calls": naive.calls,
         "preview_seconds": previews,
         "second_up": again,
         "server_leg_flips": legs,
@@ -155,6 +162,10 @@ def show(found: dict[str, Any]) -> None:
     print(f"\n{figures.table(found['naive_kinds'], figures.KINDS)}")
     print(f"\npreview of a step: median {statistics.median(found['preview_seconds'])} s of {found['preview_seconds']}")
     print(f"second up: {found['second_up']}")
+    for key in ("calls", "naive_calls"):
+        print(
+            f"{key} in progress across telpro's flips: {_sum(found[key], 'failed')} of {_sum(found[key], 'calls')} lost"
+        )
     for leg in found["server_leg_flips"]:
         print(", ".join(f"{key} {value}" for key, value in leg.items()))
     for line in found["failures"]:
@@ -163,14 +174,18 @@ def show(found: dict[str, Any]) -> None:
 
 def verdict(found: dict[str, Any]) -> int:
     """0 when nothing failed our way and the naive way was seen to hurt, else 1 with a sentence."""
-    ours = [*found["kinds"], *(leg for leg in found["server_leg_flips"] if leg["way"] == flips.OURS)]
-    failed = sum(row["failed"] for row in ours)
+    ours = [*found["kinds"], *found["calls"], *(leg for leg in found["server_leg_flips"] if leg["way"] == flips.OURS)]
+    failed = _sum(ours, "failed")
     if failed:
-        print(f"{failed} requests failed our way")
-    harmed = sum(row["failed"] for row in found["naive_kinds"])
+        print(f"{failed} requests or calls failed our way")
+    harmed = _sum(found["naive_kinds"], "failed")
     if not harmed:
         print("the naive way did no harm in this run, so this load proves nothing about ours")
     return 1 if failed or not harmed else 0
+
+
+def _sum(objects: Sequence[dict[str, Any]], key: str) -> int:
+    return sum(one[key] for one in objects)
 
 
 def _touched(lab: Lab) -> list[str]:

@@ -12,18 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lab.figures import Move, Round, Stepped
 from lab.load.profiles import chosen
 from lab.measure import Request, Window
 from lab.traffic import Traffic
-from lab.walk import SETTLE_SECONDS, Walker, follow_after, follow_before
+from lab.walk import SETTLE_SECONDS, Around, Walker, follow_after, follow_before, plainly
 from rollout.declared import App, Declared
 from rollout.steps import GENERATION, PREPARED
 from toolchain.progress import Progress, part
 
 # An outage that is longer ends here: the next move begins in it.
-BOUND_SECONDS = 60.0
+BOUND_SECONDS = 40.0
 _CALM_SECONDS = 3.0
 _COMMAND_SECONDS = 120.0
 # Who sends less than this many requests a second is not waited for: a backup comes once in fifteen.
@@ -147,9 +148,9 @@ class Naive:
         """Ours, but for those that only bring the files."""
         return [move for move in [*self._walker.forward(), *self._walker.back()] if move.key not in _OURS]
 
-    def round(self, traffic: Traffic) -> Round:
+    def round(self, traffic: Traffic, around: Around = plainly) -> Round:
         """All the way forward and back, and the quiet stretch."""
-        steps = tuple(self.step(move, traffic) for move in self.moves())
+        steps = tuple(around(move, partial(self.step, move, traffic)) for move in self.moves())
         return Round(steps=steps, quiet=self._walker.quiet(steps, traffic))
 
     def step(self, move: Move, traffic: Traffic) -> Stepped:

@@ -34,7 +34,7 @@ _STYLE: Any = {
     "xtick.color": _INK,
     "ytick.color": _INK,
 }
-_INCHES = (10.0, 6.6)
+_INCHES = (10.0, 7.0)
 _FLOOR_MS = 1.0
 
 
@@ -72,7 +72,7 @@ def _panel(axes: Axes, way: Timeline) -> None:
         loc="left",
         fontweight="bold",
         color=_FAILED if way.failed else _INK,
-        pad=68,
+        pad=82,
     )
     for mark in way.marks:
         axes.axvline(mark.at, color=_FAINT, linewidth=0.6, zorder=0)

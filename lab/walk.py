@@ -9,6 +9,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ _AFTER: dict[tuple[str, str], Callable[[Traffic], None]] = {
     ("PGBOUNCER_CLIENT_TLS_SSLMODE", "allow"): lambda traffic: traffic.switch_postgres("prefer"),
     ("REDIS_FORCE_TLS", "false"): lambda traffic: traffic.switch_redis(tls=False),
 }
+
+Take = Callable[[], Stepped]
+Around = Callable[[Move, Take], Stepped]
+"""What a caller puts around each move of a round: it is given the move and how to make it."""
+
+
+def plainly(_move: Move, take: Take) -> Stepped:
+    """Nothing around a move."""
+    return take()
 
 
 class Walker:
@@ -113,9 +123,10 @@ class Walker:
             follow_after(move, traffic)
         return Stepped(move=move, changed=changed, seconds=seconds, window=window)
 
-    def round(self, traffic: Traffic) -> Round:
+    def round(self, traffic: Traffic, around: Around = plainly) -> Round:
         """All the way forward and all the way back, then the quiet stretch that the moves are compared with."""
-        steps = tuple(self.step(move, traffic) for move in [*self.forward(), *self.back()])
+        moves = [*self.forward(), *self.back()]
+        steps = tuple(around(move, partial(self.step, move, traffic)) for move in moves)
         return Round(steps=steps, quiet=self.quiet(steps, traffic))
 
     def quiet(self, steps: Sequence[Stepped], traffic: Traffic) -> Window:

@@ -8,9 +8,10 @@ from bench.__main__ import verdict
 from bench.flips import OURS
 
 
-def found(*, ours: int = 0, naive: int = 7, gated: int = 0, plain: int = 3) -> dict[str, Any]:
+def found(*, ours: int = 0, naive: int = 7, gated: int = 0, plain: int = 3, lost: int = 0) -> dict[str, Any]:
     return {
         "kinds": [{"kind": "http-api", "failed": 0}, {"kind": "redis-short", "failed": ours}],
+        "calls": [{"calls": 20, "failed": lost}],
         "naive_kinds": [{"kind": "http-api", "failed": naive}],
         "server_leg_flips": [{"way": OURS, "failed": gated}, {"way": "plain RELOAD", "failed": plain}],
     }
@@ -27,8 +28,9 @@ def test_a_harmless_plain_reload_is_not_what_the_load_is_proved_by() -> None:
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        (found(ours=1), "1 requests failed our way"),
-        (found(gated=2), "2 requests failed our way"),
+        (found(ours=1), "1 requests or calls failed our way"),
+        (found(gated=2), "2 requests or calls failed our way"),
+        (found(lost=3), "3 requests or calls failed our way"),
         (found(naive=0), "proves nothing"),
     ],
 )
