@@ -6,6 +6,7 @@
 # passes `masked`.
 
 URL_PATTERN='^([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)(/[^?#]*)?(\?([^#]*))?(#.*)?$'
+HOST_PATTERN='^(\[([0-9A-Fa-f:.%]+)\]|([^]:[]*))(:([0-9]*))?$'
 
 # usage: percent_decoded TEXT    DECODED; fails where a % is not followed by two hex digits
 percent_decoded() {
@@ -29,7 +30,7 @@ parse_url() {
     if [[ $part == *:* ]]; then percent_decoded "${part#*:}" && URL_PASSWORD=$DECODED || return; fi
   fi
   while [[ -n $authority ]]; do
-    [[ ${authority%%,*} =~ ^(\[([0-9A-Fa-f:.%]+)\]|([^][:]*))(:([0-9]*))?$ ]] || return
+    [[ ${authority%%,*} =~ $HOST_PATTERN ]] || return
     part=${BASH_REMATCH[2]}${BASH_REMATCH[3]}
     URL_PORTS+=("${BASH_REMATCH[5]}")
     percent_decoded "$part" && URL_HOSTS+=("$DECODED") || return

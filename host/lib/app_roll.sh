@@ -7,7 +7,7 @@
 # that already runs with what its env file says is left alone; the first that fails ends it.
 
 # What a replica's container tells, each field ended by a byte 0: an environment may hold line ends.
-REPLICA_FORMAT='{{printf "id=%s\x00name=%s\x00state=%s\x00restarts=%d\x00image=%s\x00tag=%s\x00" .Id .Name .State.Status .RestartCount .Image .Config.Image}}{{if .State.Health}}{{printf "health=%s\x00" .State.Health.Status}}{{range .State.Health.Log}}{{printf "said=%s\x00" .Output}}{{end}}{{end}}{{with .Config.Healthcheck}}{{printf "period=%d\x00" .StartPeriod}}{{printf "interval=%d\x00" .Interval}}{{end}}{{range .NetworkSettings.Networks}}{{printf "address=%s\x00" .IPAddress}}{{end}}{{range .Config.Env}}{{printf "env=%s\x00" .}}{{end}}'
+REPLICA_FORMAT='{{printf "id=%s\x00name=%s\x00state=%s\x00restarts=%v\x00image=%s\x00tag=%s\x00" .Id .Name .State.Status .RestartCount .Image .Config.Image}}{{if .State.Health}}{{printf "health=%s\x00" .State.Health.Status}}{{range .State.Health.Log}}{{printf "said=%s\x00" .Output}}{{end}}{{end}}{{with .Config.Healthcheck}}{{printf "period=%v\x00" .StartPeriod}}{{printf "interval=%v\x00" .Interval}}{{end}}{{range .NetworkSettings.Networks}}{{printf "address=%s\x00" .IPAddress}}{{end}}{{range .Config.Env}}{{printf "env=%s\x00" .}}{{end}}'
 
 # usage: app_compose SECONDS ARGUMENTS...    docker compose in the app's directory, with nothing of this update's
 # environment: a variable there would win over the app's own .env
