@@ -8,6 +8,7 @@ for library in \
   secrets \
   certificates \
   needs \
+  deployment \
   servers \
   postgres \
   admin \
@@ -15,6 +16,11 @@ for library in \
   client_leg \
   force_ssl \
   redis \
+  site_files \
+  deliver \
+  override \
+  survey \
+  recreate \
   prepared \
   apps \
   steps \

@@ -25,7 +25,7 @@ postgres_conninfo() {
 
 # usage: through_pgbouncer    conninfo of a login through PgBouncer, from its own container
 through_pgbouncer() {
-  printf 'host=127.0.0.1 port=5432 user=voiceai dbname=voiceai connect_timeout=5 gssencmode=disable'
+  printf 'host=127.0.0.1 port=%s user=voiceai dbname=voiceai connect_timeout=5 gssencmode=disable' "$(pgbouncer_port)"
 }
 
 # usage: dial_all ROLE LABEL CONNINFO...    dials from ROLE's container into DIAL[label]
@@ -48,8 +48,10 @@ dialed() {
 
 # usage: postgres_sql SQL    over the container's Unix socket, as superuser; prints unaligned rows
 postgres_sql() {
-  call "$CALL_SECONDS" docker exec -e PGHOST= -e PGOPTIONS='-c statement_timeout=10s' "${CONTAINER[postgres]}" \
-    psql -X -q -A -t -w -v ON_ERROR_STOP=1 -U voiceai -d voiceai -c "$1" </dev/null
+  local CALL_ARGUMENTS
+  call_arguments postgres
+  call "$CALL_SECONDS" docker exec -e PGHOST= -e PGOPTIONS='-c statement_timeout=10s' "${CALL_ARGUMENTS[@]}" \
+    "${CONTAINER[postgres]}" psql -X -q -A -t -w -v ON_ERROR_STOP=1 -U voiceai -d voiceai -c "$1" </dev/null
 }
 
 # usage: postgres_answers    over TCP: while a new cluster is being made, only the Unix socket is open
@@ -151,5 +153,5 @@ preflight_postgres() {
 
 # usage: apply_postgres SETTINGS    writes the configuration and reloads
 apply_postgres() {
-  render_postgres "$1" && fault_point postgres-rendered && reload_postgres && unset 'RENDERED[postgres]'
+  render_postgres "$1" && deliver postgres && fault_point postgres-rendered && reload_postgres && unset 'RENDERED[postgres]'
 }

@@ -58,7 +58,7 @@ show_status() {
     fi
     show_certificate
     if has_servers RECORD; then
-      name_containers RECORD
+      name_containers RECORD || printf 'deployment   %s\n' "$REASON"
       inspect_servers RECORD
       for variable in "${SERVER_ROLES[@]}"; do ! has_role RECORD "$variable" || "show_$variable"; done
     fi
