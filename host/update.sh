@@ -14,6 +14,8 @@ usage: update.sh --settings FILE|-   apply declared settings (the program's way;
        update.sh --set KEY=VALUE     change one step variable by hand, until the next declared settings
        update.sh --restart-only      apply /var/lib/voiceai/settings as it stands: an edit of one variable, or, where
                                      nothing was edited, the same again; running servers read it, none restarts
+       update.sh --plan FILE|-       say what PREPARED=on, in these settings, would do to a deployment of the site's own and
+                                     at what cost, or why it cannot; changes nothing
        update.sh --verify-only       prove the last verified settings on the wire, change nothing
        update.sh --status            settings, certificate, live facts, hand changes, an interrupted update
        update.sh --help
@@ -80,7 +82,7 @@ ask_as_edited() {
 verify_only() {
   local status=0
   read_verified NOW || problem '--verify-only: nothing was verified on this host yet' || exit "$EXIT_REFUSED"
-  name_containers NOW
+  name_containers NOW || exit "$EXIT_STUCK"
   if has_servers NOW; then inspect_servers NOW; fi
   if [[ -e $VOICEAI_STATE/intent ]]; then say 'an update was interrupted, see --status: the next update puts it back first'; fi
   verify_settings NOW || status=$EXIT_STUCK
@@ -97,7 +99,7 @@ verify_only() {
 _main() {
   local mode=${1:-} value=${2:-}
   case $mode in
-    --settings | --set)
+    --settings | --set | --plan)
       (($# == 2)) || problem "$mode takes one value, see update.sh --help" || exit "$EXIT_BAD_INPUT"
       ;;
     --restart-only | --verify-only | --status | --help | -h)
@@ -117,6 +119,11 @@ _main() {
     --verify-only)
       take_lock
       verify_only
+      ;;
+    --plan)
+      ask_for_settings "$value" || exit "$EXIT_BAD_INPUT"
+      take_lock
+      plan_deployment NEXT
       ;;
     --settings)
       ask_for_settings "$value" || exit "$EXIT_BAD_INPUT"

@@ -10,15 +10,23 @@ ADMIN_SEPARATOR=$FIELD
 # runs as. The first query waits.
 admin_open() {
   [[ -z ${ADMIN_INPUT:-} ]] || return 0
+  local CALL_ARGUMENTS socket=${SOCKET_OF[pgbouncer]:-/tmp/.s.PGSQL.5432}
+  call_arguments pgbouncer
   { coproc ADMIN {
     exec 9>&-
-    exec docker exec -i "${CONTAINER[pgbouncer]}" psql -X -q -A -w -P footer=off -P "fieldsep=$ADMIN_SEPARATOR" \
-      -h /tmp -p 5432 -U pgbouncer -d pgbouncer 2>&1
+    exec docker exec -i "${CALL_ARGUMENTS[@]}" "${CONTAINER[pgbouncer]}" psql -X -q -A -w -P footer=off \
+      -P "fieldsep=$ADMIN_SEPARATOR" -h "${socket%/*}" -p "${socket##*.}" -U pgbouncer -d pgbouncer 2>&1
   }; } 2>/dev/null
   # Descriptors of our own: bash closes a coprocess's as soon as it ends, with its last words unread.
   exec {ADMIN_INPUT}>&"${ADMIN[1]}" {ADMIN_OUTPUT}<&"${ADMIN[0]}"
   # shellcheck disable=SC1083  # the form for a descriptor in an array's element
   exec {ADMIN[1]}>&- {ADMIN[0]}<&-
+}
+
+# usage: pgbouncer_port    prints the port that PgBouncer listens on
+pgbouncer_port() {
+  local socket=${SOCKET_OF[pgbouncer]:-.5432}
+  printf '%s' "${socket##*.}"
 }
 
 # usage: admin_close    ends the session, if there is one; the next query opens another

@@ -91,10 +91,10 @@ prepare() {
 # usage: step_forward VARIABLE    NOW gets NEXT's value, live and verified
 step_forward() {
   local step
-  # shellcheck disable=SC2153  # set by step_function
-  step_function "$1" && step=$STEP && not_stopped || return
   say "$(describe_change PREVIOUS NEXT "$1")"
   copy_variable NEXT NOW "$1"
+  # shellcheck disable=SC2153  # set by step_function
+  step_function "$1" NOW && step=$STEP && not_stopped || return
   fault_point "$step-begun"
   "apply_$step" NOW "$1" || return
   fault_point "$step-applied"
@@ -136,7 +136,7 @@ preflight_step() {
   declare -gA AFTER=()
   copy_settings NOW AFTER
   copy_variable NEXT AFTER "$1"
-  step_function "$1" && "preflight_$STEP" NOW AFTER "$1"
+  step_function "$1" AFTER && "preflight_$STEP" NOW AFTER "$1"
 }
 
 # usage: apply_changes    every change, in the safe order that run_change put them; the first one's preflight was passed before
@@ -213,7 +213,7 @@ say_lost_edit() {
 # usage: run_change SOURCE    SOURCE says where NEXT came from: settings (the program), set or edit (by hand)
 run_change() {
   preflight_needs NEXT || exit "$EXIT_REFUSED"
-  name_containers NEXT
+  name_containers NEXT || exit "$EXIT_REFUSED"
   recover
   [[ $1 != settings ]] || say_lost_edit
   compare || exit "$EXIT_REFUSED"

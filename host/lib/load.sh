@@ -9,6 +9,7 @@ for library in \
   certificates \
   needs \
   evidence \
+  deployment \
   servers \
   postgres \
   admin \
@@ -17,6 +18,11 @@ for library in \
   force_ssl \
   redis \
   otel \
+  site_files \
+  deliver \
+  override \
+  survey \
+  recreate \
   prepared \
   app_env \
   app_dial \

@@ -25,8 +25,8 @@ postgres_conninfo() {
 
 # usage: through_pgbouncer [WORDS]    conninfo of a login through PgBouncer, from its own container
 through_pgbouncer() {
-  printf 'host=127.0.0.1 port=5432 user=voiceai dbname=voiceai connect_timeout=5 gssencmode=disable application_name=%s %s' \
-    "$PROBE" "${1:-}"
+  printf 'host=127.0.0.1 port=%s user=voiceai dbname=voiceai connect_timeout=5 gssencmode=disable application_name=%s %s' \
+    "$(pgbouncer_port)" "$PROBE" "${1:-}"
 }
 
 # usage: dial_all ROLE LABEL CONNINFO...    dials from ROLE's container into DIAL[label]
@@ -48,8 +48,10 @@ dialed() {
 
 # usage: postgres_sql SQL    over the container's Unix socket, as superuser; prints unaligned rows
 postgres_sql() {
-  call "$CALL_SECONDS" docker exec -e PGHOST= -e PGOPTIONS='-c statement_timeout=10s' "${CONTAINER[postgres]}" \
-    psql -X -q -A -t -w -v ON_ERROR_STOP=1 -U voiceai -d voiceai -c "$1" </dev/null
+  local CALL_ARGUMENTS
+  call_arguments postgres
+  call "$CALL_SECONDS" docker exec -e PGHOST= -e PGOPTIONS='-c statement_timeout=10s' "${CALL_ARGUMENTS[@]}" \
+    "${CONTAINER[postgres]}" psql -X -q -A -t -w -v ON_ERROR_STOP=1 -U voiceai -d voiceai -c "$1" </dev/null
 }
 
 # usage: postgres_answers    over TCP: while a new cluster is being made, only the Unix socket is open
@@ -76,7 +78,7 @@ serves_declared() {
     return 1
   }
   [[ $seen == "${_serving[CERTIFICATE_SHA256]}" ]] || {
-    WHY="voiceai-$2 serves the certificate $seen, the settings want ${_serving[CERTIFICATE_SHA256]}"
+    WHY="$(service_name "$2") serves the certificate $seen, the settings want ${_serving[CERTIFICATE_SHA256]}"
     return 1
   }
 }
@@ -159,5 +161,5 @@ preflight_postgres() {
 
 # usage: apply_postgres SETTINGS    writes the configuration and reloads
 apply_postgres() {
-  render_postgres "$1" && fault_point postgres-rendered && reload_postgres && unset 'RENDERED[postgres]'
+  render_postgres "$1" && deliver postgres && fault_point postgres-rendered && reload_postgres && unset 'RENDERED[postgres]'
 }

@@ -8,7 +8,7 @@
 # `any` takes plaintext while it is open.
 # shellcheck disable=SC2016  # expanded inside the container
 REDIS_SCRIPT='
-export REDISCLI_AUTH=$(cat /usr/local/etc/redis/password)
+export REDISCLI_AUTH=${REDISCLI_AUTH:-$(cat /usr/local/etc/redis/password)}
 way=$1 port=$2
 shift 2
 cd /etc/ssl/internal 2>/dev/null
@@ -184,6 +184,8 @@ refuse_redis() {
 # usage: redis_keeps_settings    whether Redis reads our tls.conf at its next start
 redis_keeps_settings() {
   local file
+  # A deployment of the site's own was given a way by PREPARED.
+  [[ $DEPLOYMENT == no ]] || return 0
   file=$(redis_by any INFO server | tr -d '\r' | sed -n 's/^config_file://p')
   [[ -n $file ]] ||
     problem "Redis was started without a configuration file, so a restart would forget the TLS listener: set PREPARED to on first; nothing was changed" || return
@@ -195,6 +197,7 @@ redis_keeps_settings() {
 # container can't gain a published port
 redis_publishes() {
   local ports
+  [[ $DEPLOYMENT == no ]] || return 0
   ports=$(call "$CALL_SECONDS" docker container inspect --format '{{range $p, $b := .NetworkSettings.Ports}}{{if $b}}{{$p}} {{end}}{{end}}' "${CONTAINER[redis]}")
   [[ " $ports " != *' 6379/tcp '* || " $ports " == *" $1/tcp "* ]] ||
     problem "REDIS_TLS_PORT=$1: the container of voiceai-redis publishes $ports and not $1: put REDIS_TLS_PORT=$1 into $VOICEAI_ETC/compose.env and recreate it, or take a published port; nothing was changed"
@@ -237,7 +240,7 @@ apply_redis_tls() {
 # usage: apply_redis_listeners SETTINGS
 apply_redis_listeners() {
   has_role "$1" redis || return 0
-  render_redis "$1" && fault_point redis_tls-rendered && reload_redis "$1" && unset 'RENDERED[redis]'
+  render_redis "$1" && deliver redis && fault_point redis_tls-rendered && reload_redis "$1" && unset 'RENDERED[redis]'
 }
 
 # usage: preflight_force_redis NOW NEXT VARIABLE
@@ -255,5 +258,5 @@ apply_force_redis() {
   local port=6379
   know_redis "$1"
   [[ $(variable_value "$1" REDIS_FORCE_TLS) == false ]] || port=0
-  render_redis "$1" && fault_point force_redis-rendered && redis_config port "$port" && unset 'RENDERED[redis]'
+  render_redis "$1" && deliver redis && fault_point force_redis-rendered && redis_config port "$port" && unset 'RENDERED[redis]'
 }

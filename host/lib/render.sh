@@ -92,11 +92,14 @@ tls_file() {
 # usage: render_postgres SETTINGS [keep]    all of its files; with `keep`, what steps change is left as it is
 render_postgres() {
   local dir=$VOICEAI_ETC/postgres password
-  password=$(read_password "$VOICEAI_ETC/postgres_password") || return
   make_dir "$dir" 0755 && make_dir "$dir/conf.d" 0755 || return
-  rendered_file postgres "$dir/password" 0600 "$SERVER_OWNER" "$password" || return
-  rendered_file postgres "$dir/pgpass" 0600 "$SERVER_OWNER" "$(pgpass_line "$password")" || return
-  rendered_file postgres "$dir/postgresql.conf" 0644 0:0 "$(<"$BUNDLE/templates/postgresql.conf")" || return
+  # A deployment of the site's own has all but what steps change.
+  if ! has_deployment "$1"; then
+    password=$(read_password "$VOICEAI_ETC/postgres_password") || return
+    rendered_file postgres "$dir/password" 0600 "$SERVER_OWNER" "$password" || return
+    rendered_file postgres "$dir/pgpass" 0600 "$SERVER_OWNER" "$(pgpass_line "$password")" || return
+    rendered_file postgres "$dir/postgresql.conf" 0644 0:0 "$(<"$BUNDLE/templates/postgresql.conf")" || return
+  fi
   tls_file postgres "${2:-}" "$dir/conf.d/tls.conf" \
     "$(postgres_tls_conf "$(variable_value "$1" POSTGRES_TLS_ENABLED)")"
 }
@@ -104,11 +107,13 @@ render_postgres() {
 # usage: render_pgbouncer SETTINGS [keep]
 render_pgbouncer() {
   local dir=$VOICEAI_ETC/pgbouncer password
-  password=$(read_password "$VOICEAI_ETC/postgres_password") || return
-  make_dir "$dir" 0755 && site_file "$dir/site.ini" || return
-  rendered_file pgbouncer "$dir/pgpass" 0600 "$SERVER_OWNER" "$(pgpass_line "$password")" || return
-  rendered_file pgbouncer "$dir/userlist.txt" 0600 "$SERVER_OWNER" "$(userlist_line "$password")" || return
-  rendered_file pgbouncer "$dir/pgbouncer.ini" 0644 0:0 "$(pgbouncer_ini)" || return
+  make_dir "$dir" 0755 || return
+  if ! has_deployment "$1"; then
+    password=$(read_password "$VOICEAI_ETC/postgres_password") && site_file "$dir/site.ini" || return
+    rendered_file pgbouncer "$dir/pgpass" 0600 "$SERVER_OWNER" "$(pgpass_line "$password")" || return
+    rendered_file pgbouncer "$dir/userlist.txt" 0600 "$SERVER_OWNER" "$(userlist_line "$password")" || return
+    rendered_file pgbouncer "$dir/pgbouncer.ini" 0644 0:0 "$(pgbouncer_ini)" || return
+  fi
   tls_file pgbouncer "${2:-}" "$dir/tls.ini" \
     "$(pgbouncer_tls_ini "$1")"
 }
@@ -129,11 +134,13 @@ redis_tls_conf() {
 # usage: render_redis SETTINGS [keep]
 render_redis() {
   local dir=$VOICEAI_ETC/redis password
-  password=$(read_password "$VOICEAI_ETC/redis_password") || return
-  make_dir "$dir" 0755 && site_file "$dir/site.conf" || return
-  rendered_file redis "$dir/password" 0600 "$SERVER_OWNER" "$password" || return
-  rendered_file redis "$dir/auth.conf" 0600 "$SERVER_OWNER" "requirepass $(redis_quoted "$password")" || return
-  rendered_file redis "$dir/redis.conf" 0644 0:0 "$(<"$BUNDLE/templates/redis.conf")" || return
+  make_dir "$dir" 0755 || return
+  if ! has_deployment "$1"; then
+    password=$(read_password "$VOICEAI_ETC/redis_password") && site_file "$dir/site.conf" || return
+    rendered_file redis "$dir/password" 0600 "$SERVER_OWNER" "$password" || return
+    rendered_file redis "$dir/auth.conf" 0600 "$SERVER_OWNER" "requirepass $(redis_quoted "$password")" || return
+    rendered_file redis "$dir/redis.conf" 0644 0:0 "$(<"$BUNDLE/templates/redis.conf")" || return
+  fi
   tls_file redis "${2:-}" "$dir/tls.conf" "$(redis_tls_conf "$1")"
 }
 

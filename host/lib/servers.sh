@@ -17,11 +17,17 @@ compose_value() {
   printf '%s' "$value"
 }
 
-# usage: name_containers SETTINGS    from the site's prefix
+# usage: name_containers SETTINGS    from the site's prefix or, of a deployment of its own, by compose's labels. Refuses
+# one that is not as declared.
 name_containers() {
   local prefix role
-  prefix=$(compose_value CONTAINER_PREFIX '')
   declare -gA CONTAINER=()
+  DEPLOYMENT=no
+  if has_deployment "$1"; then
+    find_deployment "$1"
+    return
+  fi
+  prefix=$(compose_value CONTAINER_PREFIX '')
   for role in "${SERVER_ROLES[@]}" otel; do CONTAINER[$role]=${prefix}voiceai-$role; done
 }
 
@@ -29,11 +35,19 @@ name_containers() {
 call() { timeout -k 2 "$@" 9>&-; }
 
 # usage: docker_exec ROLE COMMAND...    in a server's container, as its user
-docker_exec() { call "$CALL_SECONDS" docker exec "${CONTAINER[$1]}" "${@:2}" </dev/null; }
+docker_exec() {
+  local CALL_ARGUMENTS
+  call_arguments "$1"
+  with_passwords call "$CALL_SECONDS" docker exec "${CALL_ARGUMENTS[@]}" "${CONTAINER[$1]}" "${@:2}" </dev/null
+}
 
-# usage: compose SECONDS ARGUMENTS...    in the bundle, whose .env is the site's compose.env
+# usage: compose SECONDS ARGUMENTS...    in the bundle, whose .env is the site's compose.env; or in the site's directory
 compose() {
   local seconds=$1
+  [[ $DEPLOYMENT == no ]] || {
+    site_compose "$@"
+    return
+  }
   shift
   (cd "$BUNDLE" && call "$seconds" docker compose "$@" </dev/null)
 }
@@ -51,9 +65,13 @@ inspect_servers() {
     for role in "${!STATE_OF[@]}"; do
       [[ $name != "/${CONTAINER[$role]}" ]] || STATE_OF[$role]=$state ADDRESS_OF[$role]=$address
     done
+    # A container in its host's own network has no address.
   done < <(call "$CALL_SECONDS" docker container inspect --format \
-    '{{.Name}} {{.State.Status}} {{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}' "${names[@]}" 2>/dev/null)
+    '{{.Name}} {{.State.Status}} {{range .NetworkSettings.Networks}}{{or .IPAddress "127.0.0.1"}} {{end}}' "${names[@]}" 2>/dev/null)
 }
+
+# usage: service_name ROLE    prints what compose calls a server
+service_name() { printf '%s' "${SERVICE_OF[$1]:-voiceai-$1}"; }
 
 # usage: own_volume ROLE DIRECTORY    gives a new data volume to the user that the server runs as: an image may
 # have made it for another
@@ -68,26 +86,34 @@ start_missing() {
   for role in "${SERVER_ROLES[@]}"; do
     has_role "$1" "$role" || continue
     [[ ${STATE_OF[$role]} != running ]] || continue
-    missing+=("voiceai-$role")
+    missing+=("$(service_name "$role")")
   done
   ((${#missing[@]})) || return 0
   # A session into a container that is about to be replaced or started would be stale.
   admin_close
   say "starting ${missing[*]}"
   compose "$CALL_SECONDS" config --quiet >&2 || problem 'compose.yaml with the site'\''s compose.env is not valid, see above' || return "$EXIT_REFUSED"
-  if [[ ${STATE_OF[postgres]:-} == absent ]]; then own_volume postgres /var/lib/postgresql/data || true; fi
-  if [[ ${STATE_OF[redis]:-} == absent ]]; then own_volume redis /data || true; fi
+  # The site's own volumes are as its own servers want them.
+  if [[ $DEPLOYMENT == no && ${STATE_OF[postgres]:-} == absent ]]; then own_volume postgres /var/lib/postgresql/data || true; fi
+  if [[ $DEPLOYMENT == no && ${STATE_OF[redis]:-} == absent ]]; then own_volume redis /data || true; fi
   words=$(compose "$START_SECONDS" --progress quiet up --detach --no-recreate --no-deps "${missing[@]}" 2>&1) ||
     problem "docker compose could not start ${missing[*]}: $(tail -n 3 <<<"$words" | tr '\n' ' ')" || return "$EXIT_REFUSED"
   for role in "${SERVER_ROLES[@]}"; do
     if has_role "$1" "$role"; then
-      wait_for "$WAIT_SECONDS" "voiceai-$role to answer" "${role}_answers" || {
+      wait_for "$WAIT_SECONDS" "$(service_name "$role") to answer" server_answers "$1" "$role" || {
         last_log_lines "$role"
         return "$EXIT_STUCK"
       }
     fi
   done
-  inspect_servers "$1"
+  # A new container has a new address, and may run as somebody else.
+  name_containers "$1" && inspect_servers "$1"
+}
+
+# usage: server_answers SETTINGS ROLE    whether a server that was just started does
+server_answers() {
+  [[ $DEPLOYMENT == no || -n ${OWNER_OF[$2]:-} ]] || name_containers "$1" || return
+  "${2}_answers"
 }
 
 # usage: files_are_usable ROLE    whether the server's own user can read the certificate, the key and the CA, in its
@@ -99,12 +125,12 @@ files_are_usable() {
     for file in server.crt server.key ca.crt; do
       test -r "$file" || echo "/etc/ssl/internal/$file is not readable by uid $(id -u)"
     done' 2>&1) || true
-  [[ -z $words ]] || problem "voiceai-$1 cannot use the certificate: ${words//$'\n'/; }; nothing was changed"
+  [[ -z $words ]] || problem "$(service_name "$1") cannot use the certificate: ${words//$'\n'/; }; nothing was changed"
 }
 
 # usage: last_log_lines ROLE    says the end of a server's log: the reason is there
 last_log_lines() {
   local line
-  while IFS= read -r line; do say "  voiceai-$1: $line"; done \
+  while IFS= read -r line; do say "  $(service_name "$1"): $line"; done \
     < <(call "$CALL_SECONDS" docker logs --tail 5 "${CONTAINER[$1]}" 2>&1)
 }

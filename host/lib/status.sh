@@ -72,7 +72,7 @@ show_status() {
       printf 'edited       %s differs from what was verified: update.sh --restart-only applies it\n' "$VOICEAI_STATE/settings"
     fi
     show_certificate
-    name_containers RECORD
+    name_containers RECORD || printf 'deployment   %s\n' "$REASON"
     if has_servers RECORD; then inspect_servers RECORD; fi
     know_redis RECORD
     for variable in "${SERVER_ROLES[@]}" otel; do ! has_role RECORD "$variable" || "show_$variable"; done

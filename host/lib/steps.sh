@@ -3,10 +3,18 @@
 # shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
 # The step variables as the functions that act on them; applying, verifying and restoring whole settings.
 
-# usage: step_function VARIABLE    STEP is the name that its functions end in: preflight_STEP NOW NEXT VARIABLE and
-# apply_STEP SETTINGS VARIABLE
+# The variables that act on servers, without PREPARED itself.
+SERVER_STEPS=(CERTIFICATE_GENERATION POSTGRES_TLS_ENABLED PGBOUNCER_SERVER_TLS_SSLMODE PGBOUNCER_CLIENT_TLS_SSLMODE
+  POSTGRES_FORCE_SSL REDIS_TLS_ENABLED REDIS_FORCE_TLS)
+
+# usage: step_function VARIABLE SETTINGS    STEP is the name that its functions end in: preflight_STEP NOW NEXT VARIABLE
+# and apply_STEP SETTINGS VARIABLE. A server of a deployment that SETTINGS leave alone takes no step but PREPARED.
 step_function() {
   kind_of "$1"
+  if one_of "$KIND" "${SERVER_STEPS[@]}" && left_alone "$2"; then
+    STEP=left_alone
+    return
+  fi
   case $KIND in
     PREPARED) STEP=prepared ;;
     CERTIFICATE_GENERATION) STEP=certificate ;;
@@ -70,7 +78,7 @@ preflight_certificate() {
 
 # usage: apply_certificate SETTINGS
 apply_certificate() {
-  flip_generation "$1" && fault_point certificate-flipped || return
+  flip_generation "$1" && deliver_all && fault_point certificate-flipped || return
   local role
   while read -r role _; do "reload_$role" "$1" || return; done < <(serving "$1")
 }
@@ -103,6 +111,10 @@ verify_settings() {
     if has_role "$1" "$role" && { (($# == 1)) || one_of "$role" "${@:2}"; }; then roles+=("$role"); fi
   done
   certificate_holds "$1" || return
+  if has_deployment "$1"; then
+    deployment_holds "$1" || return
+    ! left_alone "$1" || return 0
+  fi
   if ((${#roles[@]})); then servers_hold "$1" "${roles[@]}" || return; fi
   if has_role "$1" app && { (($# == 1)) || one_of app "${@:2}"; }; then apps_hold "$1"; fi
 }
@@ -130,6 +142,10 @@ servers_hold() {
 # EXIT_REFUSED where nothing was changed, with EXIT_STUCK where a server does not do as it should.
 bring_up() {
   RENDERED=()
+  if left_alone "$1"; then
+    stand_alone "$1"
+    return
+  fi
   if has_servers "$1"; then bring_up_servers "$@" || return; fi
   if has_role "$1" otel; then bring_up_otel "$@"; fi
 }
@@ -144,7 +160,7 @@ bring_up_servers() {
     "render_$role" "$1" "$keep" || return "$EXIT_REFUSED"
     [[ ${STATE_OF[$role]} == running ]] || unset "RENDERED[$role]"
   done
-  start_missing "$1" || return
+  start_missing "$1" && deliver_all || return
   [[ -z ${RENDERED[postgres]:-} ]] || reload_postgres || return "$EXIT_STUCK"
   [[ -z ${RENDERED[pgbouncer]:-} ]] || reload_pgbouncer || return "$EXIT_STUCK"
   [[ -z ${RENDERED[redis]:-} ]] || say 'the configuration of voiceai-redis changed: it takes effect when Redis starts the next time'
@@ -158,7 +174,7 @@ restore() {
   if has_servers "$settings"; then inspect_servers "$settings"; fi
   bring_up "$settings" no || return
   for variable in $(in_safe_order "$settings" "$@"); do
-    step_function "$variable" && "apply_$STEP" "$settings" "$variable" || failed=1
+    step_function "$variable" "$settings" && "apply_$STEP" "$settings" "$variable" || failed=1
   done
   ((failed == 0)) && verify_settings "$settings"
 }
@@ -168,6 +184,6 @@ reapply() {
   local variable
   # shellcheck disable=SC2046  # a list of words
   for variable in $(in_safe_order "$1" $(step_variables "$1")); do
-    step_function "$variable" && "apply_$STEP" "$1" "$variable" || return
+    step_function "$variable" "$1" && "apply_$STEP" "$1" "$variable" || return
   done
 }

@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # names that other libraries read, or a function by name
+# shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
+# A container made anew by the site's own compose, once, where there is no gentler way: behind PAUSE where PgBouncer can
+# hold its clients.
+
+# usage: recreate_servers SETTINGS    what the survey decided, unless our mounts show that it was done
+recreate_servers() {
+  local role done_any=no
+  for role in "${SERVER_ROLES[@]}"; do
+    [[ -n ${DECIDED["recreate.$role"]:-} && ${MOUNTED_OF[$role]:-no} != yes ]] || continue
+    done_any=yes
+    say "$(service_name "$role") is made anew, because ${DECIDED["recreate.$role"]}"
+    case $role in
+      postgres) recreate_postgres "$1" || return ;;
+      pgbouncer) recreate_pgbouncer "$1" || return ;;
+      redis) recreate "$1" redis || return ;;
+    esac
+  done
+  [[ $done_any == yes ]] || return 0
+  admin_close
+  name_containers "$1" && inspect_servers "$1"
+}
+
+# usage: recreate SETTINGS ROLE    makes one container anew and waits until its server answers
+recreate() {
+  local words
+  words=$(site_compose "$START_SECONDS" --progress quiet up --detach --no-deps --force-recreate "$(service_name "$2")" 2>&1) ||
+    problem "docker compose could not make $(service_name "$2") anew: $(tail -n 3 <<<"$words" | tr '\n' ' ')" || return
+  unset "OWNER_OF[$2]"
+  wait_for "$WAIT_SECONDS" "$(service_name "$2") to answer" server_answers "$1" "$2" || {
+    last_log_lines "$2"
+    return 1
+  }
+}
+
+# usage: recreate_postgres SETTINGS    while PgBouncer, where it is on this host, holds its clients
+recreate_postgres() {
+  local status=0
+  if [[ -z ${SERVICE_OF[pgbouncer]:-} ]]; then
+    recreate "$1" postgres
+    return
+  fi
+  open_console && login_retry_is_short && pgbouncer_pause || return
+  recreate "$1" postgres || status=1
+  pgbouncer_resume || status=1
+  return "$status"
+}
+
+# usage: recreate_pgbouncer SETTINGS    when no transaction is under way; who is connected is cut off
+recreate_pgbouncer() {
+  if [[ -n ${SOCKET_OF[pgbouncer]:-} ]]; then pgbouncer_pause || return; fi
+  admin_close
+  recreate "$1" pgbouncer
+}
+
+# usage: pgbouncer_pause    waits until no transaction is under way, and holds whoever asks for one; or nobody is held
+pgbouncer_pause() {
+  local CALL_SECONDS=$PAUSE_SECONDS
+  admin_query PAUSE && return
+  problem "PgBouncer could not be paused in $PAUSE_SECONDS s, a transaction is under way for longer: ${WHY}; its clients go on" || true
+  pgbouncer_resume || true
+  return 1
+}
+
+# usage: pgbouncer_resume    where it is paused; a new session says so where the old one is gone
+pgbouncer_resume() {
+  admin_query RESUME || admin_query RESUME || [[ $WHY == *'not paused'* ]] || problem "PgBouncer could not be resumed: $WHY"
+}
