@@ -137,7 +137,18 @@ def test_killed_after_the_record_and_asked_the_same_again_it_is_done(
     assert (issued.state / "settings").read_text() == issued.record()
 
 
-_OF_STEPS = ("postgres", "pgbouncer", "client_leg", "force_ssl", "redis_tls", "force_redis", "app", "prepared-")
+_OF_STEPS = (
+    "postgres",
+    "pgbouncer",
+    "client_leg",
+    "force_ssl",
+    "redis_tls",
+    "force_redis",
+    "app",
+    "otel",
+    "prepared-",
+    "unprepared-",
+)
 
 
 def test_every_point_in_the_scripts_is_tried() -> None:
