@@ -32,6 +32,18 @@ problem() {
   return 1
 }
 
+# What was checked on the wire, a line a check: what --verify-only prints.
+CHECKS=()
+
+# usage: checked ok|FAILED WHAT [ANSWER]    keeps the line; a failed one leaves WHY, and fails
+checked() {
+  CHECKS+=("$(printf '%-6s  %s' "$1" "$2${3:+: $3}")")
+  [[ $1 == ok ]] || {
+    WHY="$2; the answer was: ${3:-none}"
+    return 1
+  }
+}
+
 # usage: read_environment    exports the site's KEY=VALUE lines (endpoint, credentials); what is set already wins
 read_environment() {
   local line key value file=$VOICEAI_ETC/environment

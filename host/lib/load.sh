@@ -18,6 +18,10 @@ for library in \
   redis \
   otel \
   prepared \
+  app_env \
+  app_dial \
+  app_roll \
+  app_probe \
   apps \
   steps \
   transaction \

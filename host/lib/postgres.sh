@@ -40,11 +40,10 @@ dial_all() {
 
 # usage: dialed LABEL PATTERN MEANING    whether a dial's answer matches; WHY says what it was instead
 dialed() {
+  local answer=${DIAL[$1]:-}
   # shellcheck disable=SC2053  # a pattern on purpose
-  [[ ${DIAL[$1]:-} == $2 ]] || {
-    WHY="$3; the answer was: ${DIAL[$1]:-none}"
-    return 1
-  }
+  [[ $answer == $2 ]] || checked FAILED "$3" "$answer" || return
+  checked ok "$3"
 }
 
 # usage: postgres_sql SQL    over the container's Unix socket, as superuser; prints unaligned rows

@@ -99,10 +99,8 @@ redis_handshake() {
 # usage: redis_said ANSWER PATTERN MEANING
 redis_said() {
   # shellcheck disable=SC2053  # a pattern on purpose
-  [[ $1 == $2 ]] || {
-    WHY="$3; the answer was: ${1:-none}"
-    return 1
-  }
+  [[ $1 == $2 ]] || checked FAILED "$3" "$1" || return
+  checked ok "$3"
 }
 
 # usage: list_value LINE KEY    prints the value of KEY in a line of CLIENT LIST

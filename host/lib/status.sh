@@ -76,6 +76,7 @@ show_status() {
     if has_servers RECORD; then inspect_servers RECORD; fi
     know_redis RECORD
     for variable in "${SERVER_ROLES[@]}" otel; do ! has_role RECORD "$variable" || "show_$variable"; done
+    for variable in $(apps_of RECORD); do show_app RECORD "$variable"; done
   fi
   while read -r key declared now author since; do
     printf 'hand change  %s=%s, declared %s; by %s at %s\n' "$key" "$now" "$declared" "$author" "$since"

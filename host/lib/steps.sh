@@ -87,7 +87,7 @@ stage_certificate() {
 settings_hold() {
   local settings=$1 role
   shift
-  DIALS=()
+  DIALS=() CHECKS=()
   for role in "$@"; do
     one_of "$role" redis otel || "${role}_dials" "$settings"
   done
@@ -98,13 +98,27 @@ settings_hold() {
 # usage: verify_settings SETTINGS [ROLES...]    on disk and on the wire, for all servers of the host or some; their logs
 # are said where something does not hold
 verify_settings() {
-  local -n _verified=$1
   local role roles=()
   for role in "${SERVER_ROLES[@]}" otel; do
     if has_role "$1" "$role" && { (($# == 1)) || one_of "$role" "${@:2}"; }; then roles+=("$role"); fi
   done
   certificate_holds "$1" || return
-  ((${#roles[@]})) || return 0
+  if ((${#roles[@]})); then servers_hold "$1" "${roles[@]}" || return; fi
+  if has_role "$1" app && { (($# == 1)) || one_of app "${@:2}"; }; then apps_hold "$1"; fi
+}
+
+# usage: apps_hold SETTINGS    every app of the host
+apps_hold() {
+  local app
+  for app in $(apps_of "$1"); do
+    wait_for "$RELOAD_SECONDS" "$app to do what the settings say" app_holds "$1" "$app" || return
+  done
+}
+
+# usage: servers_hold SETTINGS ROLES...    of verify_settings
+servers_hold() {
+  local -n _verified=$1
+  local role roles=("${@:2}")
   wait_for "$RELOAD_SECONDS" "the servers to do what revision ${_verified[REVISION]} says" settings_hold "$1" "${roles[@]}" || {
     for role in "${roles[@]}"; do last_log_lines "$role"; done
     return 1
