@@ -26,6 +26,7 @@ from toolchain.progress import Progress, part
 # An outage that is longer ends here: the next move begins in it.
 BOUND_SECONDS = 40.0
 _CALM_SECONDS = 3.0
+_ASK_SECONDS = 1.0
 _COMMAND_SECONDS = 120.0
 # Who sends less than this many requests a second is not waited for: a backup comes once in fifteen.
 _OFTEN = 0.5
@@ -183,4 +184,4 @@ class Naive:
         while (now := time.time()) < since + BOUND_SECONDS:
             if flows_again(traffic.recent(now - since + _CALM_SECONDS), often, since=since, now=now):
                 return
-            time.sleep(1)
+            time.sleep(_ASK_SECONDS)
