@@ -82,7 +82,7 @@ own_volume() {
 
 # usage: start_missing SETTINGS    after inspect_servers: starts the servers that do not run and waits until each answers. Fails as bring_up.
 start_missing() {
-  local role missing=() words
+  local role missing=() words keep=--no-recreate
   for role in "${SERVER_ROLES[@]}"; do
     has_role "$1" "$role" || continue
     [[ ${STATE_OF[$role]} != running ]] || continue
@@ -96,7 +96,10 @@ start_missing() {
   # The site's own volumes are as its own servers want them.
   if [[ $DEPLOYMENT == no && ${STATE_OF[postgres]:-} == absent ]]; then own_volume postgres /var/lib/postgresql/data || true; fi
   if [[ $DEPLOYMENT == no && ${STATE_OF[redis]:-} == absent ]]; then own_volume redis /data || true; fi
-  words=$(compose "$START_SECONDS" --progress quiet up --detach --no-recreate --no-deps "${missing[@]}" 2>&1) ||
+  # A way back may find a container that we had made and that does not start.
+  [[ $DEPLOYMENT == no || -z ${RESTORING:-} ]] || keep=''
+  # shellcheck disable=SC2086  # a word or none
+  words=$(compose "$START_SECONDS" --progress quiet up --detach $keep --no-deps "${missing[@]}" 2>&1) ||
     problem "docker compose could not start ${missing[*]}: $(tail -n 3 <<<"$words" | tr '\n' ' ')" || return "$EXIT_REFUSED"
   for role in "${SERVER_ROLES[@]}"; do
     if has_role "$1" "$role"; then

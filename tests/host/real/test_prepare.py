@@ -80,10 +80,48 @@ def live_host() -> dict[str, Any]:
         "db": DB + 'command: ["postgres", "-c", "max_connections=200"]\n',
         "pooler": WRITES_INI + textwrap.indent(ini, "    "),
         "cache": CACHE
-        + 'command: ["redis-server", "--requirepass", "${CACHE_PASSWORD}"]\nports: ["127.0.91.1:6379:6379"]\n',
+        + 'command: ["redis-server", "--dir", "/data", "--appendonly", "yes", "--requirepass", "${CACHE_PASSWORD}"]\nports: ["127.0.91.1:6379:6379"]\n',
     }
     # The last line of .env has no end.
     return {"files": {"compose.yaml": compose_yaml(image(images.servers_image(), 999), services), ".env": ENV}}
+
+
+def flagged_host() -> dict[str, Any]:
+    """`-c ssl=off` on Postgres's command line, so that it is made anew; single files of the host that are mounted."""
+    ini = INI.format(pool_mode="transaction", socket="/tmp").rstrip("\n") + "\n\n[users]\nvoiceai = max_user_connections=100"
+    services = {
+        "db": DB + 'command: ["postgres", "-c", "max_connections=200", "-c", "ssl=off", "--work_mem=8MB"]\n',
+        "pooler": 'entrypoint: ["pgbouncer", "/etc/pooler/pgbouncer.ini"]\nvolumes:\n'
+        "  - ./pgbouncer.ini:/etc/pooler/pgbouncer.ini:ro\n  - ./users.txt:/etc/pooler/users.txt:ro\n",
+        "cache": 'volumes: ["cache-data:/data", "./cache.conf:/etc/cache.conf:ro"]\n'
+        'command: ["redis-server", "/etc/cache.conf"]\nports: ["127.0.92.1:6379:6379", "127.0.92.1:6380:6380"]\n',
+    }
+    escaped = PASSWORD.replace("\\", "\\\\").replace('"', '\\"')
+    files = {
+        "docker-compose.yml": compose_yaml(image(images.servers_image(), 26), services, owner=26).replace(
+            "${DB_PASSWORD}", PASSWORD.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+        ),
+        "pgbouncer.ini": ini,
+        "users.txt": users_file(),
+        "cache.conf": f'dir /data\nappendonly yes\nrequirepass "{escaped}"\n',
+    }
+    return {"files": files, "compose_files": "docker-compose.yml"}
+
+
+def closed_host() -> dict[str, Any]:
+    """Root filesystems that cannot be written, an ini in the image, no socket for PgBouncer's console."""
+    no_writes = "read_only: true\n"
+    services = {
+        "db": DB + no_writes + "tmpfs: [/tmp, /run/postgresql]\n",
+        "pooler": no_writes
+        + 'entrypoint: ["pgbouncer", "/etc/pooler/baked.ini"]\nvolumes: ["./users.txt:/etc/pooler/users.txt:ro"]\n',
+        "cache": CACHE
+        + no_writes
+        + 'command: ["redis-server", "--dir", "/data", "--appendonly", "yes", "--requirepass", "${CACHE_PASSWORD}"]\n'
+        + 'ports: ["127.0.93.1:6379:6379"]\n',
+    }
+    tag = image(images.servers_image(), 999)
+    return {"files": {"compose.yaml": compose_yaml(tag, services), ".env": ENV, "users.txt": users_file()}}
 
 
 @pytest.fixture(scope="module")
