@@ -10,12 +10,15 @@ ADMIN_SEPARATOR=$FIELD
 # runs as. The first query waits.
 admin_open() {
   [[ -z ${ADMIN_INPUT:-} ]] || return 0
-  local CALL_ARGUMENTS socket=${SOCKET_OF[pgbouncer]:-/tmp/.s.PGSQL.5432}
+  local CALL_ARGUMENTS socket=${SOCKET_OF[pgbouncer]:-/tmp/.s.PGSQL.5432} where
+  where=(-h "${socket%/*}" -p "${socket##*.}" -U pgbouncer)
+  # A deployment of the site's own may have no socket: see pgbouncer_block.
+  [[ $DEPLOYMENT == no || -n ${SOCKET_OF[pgbouncer]:-} ]] || where=(-h 127.0.0.1 -p "$(pgbouncer_port)" -U voiceai)
   call_arguments pgbouncer
   { coproc ADMIN {
     exec 9>&-
-    exec docker exec -i "${CALL_ARGUMENTS[@]}" "${CONTAINER[pgbouncer]}" psql -X -q -A -w -P footer=off \
-      -P "fieldsep=$ADMIN_SEPARATOR" -h "${socket%/*}" -p "${socket##*.}" -U pgbouncer -d pgbouncer 2>&1
+    with_passwords exec_docker exec -i "${CALL_ARGUMENTS[@]}" "${CONTAINER[pgbouncer]}" psql -X -q -A -w -P footer=off \
+      -P "fieldsep=$ADMIN_SEPARATOR" "${where[@]}" -d pgbouncer 2>&1
   }; } 2>/dev/null
   # Descriptors of our own: bash closes a coprocess's as soon as it ends, with its last words unread.
   exec {ADMIN_INPUT}>&"${ADMIN[1]}" {ADMIN_OUTPUT}<&"${ADMIN[0]}"
@@ -25,9 +28,12 @@ admin_open() {
 
 # usage: pgbouncer_port    prints the port that PgBouncer listens on
 pgbouncer_port() {
-  local socket=${SOCKET_OF[pgbouncer]:-.5432}
+  local socket=${SOCKET_OF[pgbouncer]:-.${PORT_OF[pgbouncer]:-5432}}
   printf '%s' "${socket##*.}"
 }
+
+# usage: exec_docker ARGUMENTS...    in place of this process
+exec_docker() { exec docker "$@"; }
 
 # usage: admin_close    ends the session, if there is one; the next query opens another
 admin_close() {

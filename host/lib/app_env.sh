@@ -16,6 +16,7 @@
 
 APP_STATE=$VOICEAI_STATE/apps
 ENV_ASSIGNMENT='^([[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_.]*)[[:space:]]*[=:])(.*)$'
+declare -A ENV_AT=() ENV_VALUE=()
 declare -A TRACK_VARIABLE=([postgres]=DATABASE_SSL_MODE [redis]=REDIS_TLS_ENABLED)
 declare -A TRACK_KEYS=(
   [postgres]='DATABASE_SSL_MODE DATABASE_SSL_CA_FILE'

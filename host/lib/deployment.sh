@@ -12,8 +12,8 @@ declare -A SERVICE_OF=() OWNER_OF=() SOCKET_OF=() DELIVERED=()
 
 # By role, as well: whether our mounts are in its container (yes, no, or `site` where /etc/ssl/internal is the site's own);
 # the directory on its PATH that comes before the server's program; the process's number with the last word of its
-# command line, which is PgBouncer's ini, and its first.
-declare -A MOUNTED_OF=() START_DIRECTORY_OF=() ARGUMENT_OF=() PROGRAM_OF=()
+# command line, which is PgBouncer's ini, and its first; the port that it listens on.
+declare -A MOUNTED_OF=() START_DIRECTORY_OF=() ARGUMENT_OF=() PROGRAM_OF=() PORT_OF=()
 
 # What finds a server in its container, as root: the process with the lowest number of that name, whose numbers may be
 # anything; a Unix socket; which set of files was delivered; where a program of ours would be found before the server's.
@@ -36,8 +36,11 @@ echo "program $(tr "\0" "\n" <"/proc/$best/cmdline" | head -n 1)"
 while read -r _ _ _ _ _ _ _ path; do
   case $path in */.s.PGSQL.*) if [ -S "$path" ]; then echo "socket $path"; fi ;; esac
 done </proc/net/unix
+while read -r _ local _ state _ _ _ by _; do
+  case $state$local in 0A0B00007F:*) ;; 0A*) if [ "$by" = "$uid" ]; then echo "port $((0x${local#*:}))"; fi ;; esac
+done </proc/net/tcp
 if grep -q " /etc/ssl/internal " /proc/self/mountinfo; then mounted=yes; else mounted=no; fi
-[ ! -e /etc/ssl/internal ] || [ -L /etc/ssl/internal/current ] || [ -L /etc/ssl/internal ] || mounted=site
+[ ! -e /etc/ssl/internal ] || [ -d /etc/ssl/internal/sets ] || mounted=site
 echo "mounted $mounted"
 echo "set $(readlink /etc/ssl/internal/current 2>/dev/null)"
 IFS=:
@@ -64,6 +67,7 @@ deployment_words() {
   local -n _words=$1
   local role key failed=0
   SERVICE_OF=() OWNER_OF=() SOCKET_OF=() DELIVERED=() MOUNTED_OF=() START_DIRECTORY_OF=() ARGUMENT_OF=() PROGRAM_OF=()
+  PORT_OF=()
   # Compose names a container's directory as it was entered; here a link to it counts as the directory.
   SITE_DIRECTORY=$(readlink -f "${_words[DEPLOYMENT_DIRECTORY]}") && [[ -d $SITE_DIRECTORY ]] ||
     problem "DEPLOYMENT_DIRECTORY=${_words[DEPLOYMENT_DIRECTORY]}: there is no such directory on this host: correct hosts.<host>.deployment.directory; nothing was changed" || failed=1
@@ -141,6 +145,7 @@ read_server() {
       set) DELIVERED[$1]=${value#sets/} ;;
       mounted) MOUNTED_OF[$1]=$value ;;
       start) START_DIRECTORY_OF[$1]=$value ;;
+      port) PORT_OF[$1]=${PORT_OF[$1]:-$value} ;;
       program) PROGRAM_OF[$1]=$value ;;
       argument) ARGUMENT_OF[$1]=$value ;;
     esac

@@ -106,7 +106,9 @@ write_override() {
     write_file "$home/start" 0755 0:0 "$(<"$BUNDLE/templates/start")" &&
     write_file "$home/forward" 0755 0:0 "$(<"$BUNDLE/templates/forward")" || return
   text=$(override_text)
-  write_file "$(override_file)" 0644 0:0 "$text"
+  write_file "$(override_file)" 0644 0:0 "$text" || return
+  text=$(site_compose "$CALL_SECONDS" config --quiet 2>&1) ||
+    problem "docker compose does not take $(override_file) after the deployment's files: $text"
 }
 
 # usage: with_registration FILE    prints the site's .env with our compose file in COMPOSE_FILE

@@ -223,7 +223,8 @@ take_out_of() {
   home=$(deployment_home)/$1
   if [[ ${MOUNTED_OF[$1]:-no} == yes ]]; then
     say "$(service_name "$1") keeps our mounts, which do nothing now, until its container is made anew"
-    find "$home" -mindepth 1 -delete 2>/dev/null || true
+    # Their directory is known again by what is left.
+    find "$home" -mindepth 1 ! -path "$home/sets" -delete 2>/dev/null || true
     return 0
   fi
   # shellcheck disable=SC2016  # expanded inside the container

@@ -4,6 +4,9 @@
 # The host's containers: their names, starting those that do not run, calls into them. A running container is never
 # recreated here.
 
+# By role, of inspect_servers: absent or docker's word; the container's address.
+declare -A STATE_OF=() ADDRESS_OF=()
+
 # usage: compose_value KEY DEFAULT    prints KEY of /etc/voiceai/compose.env as compose would read it
 compose_value() {
   local line value=$2
@@ -82,7 +85,7 @@ own_volume() {
 
 # usage: start_missing SETTINGS    after inspect_servers: starts the servers that do not run and waits until each answers. Fails as bring_up.
 start_missing() {
-  local role missing=() words
+  local role missing=() words keep=--no-recreate
   for role in "${SERVER_ROLES[@]}"; do
     has_role "$1" "$role" || continue
     [[ ${STATE_OF[$role]} != running ]] || continue
@@ -96,7 +99,10 @@ start_missing() {
   # The site's own volumes are as its own servers want them.
   if [[ $DEPLOYMENT == no && ${STATE_OF[postgres]:-} == absent ]]; then own_volume postgres /var/lib/postgresql/data || true; fi
   if [[ $DEPLOYMENT == no && ${STATE_OF[redis]:-} == absent ]]; then own_volume redis /data || true; fi
-  words=$(compose "$START_SECONDS" --progress quiet up --detach --no-recreate --no-deps "${missing[@]}" 2>&1) ||
+  # A way back may find a container that we had made and that does not start.
+  [[ $DEPLOYMENT == no || -z ${RESTORING:-} ]] || keep=''
+  # shellcheck disable=SC2086  # a word or none
+  words=$(compose "$START_SECONDS" --progress quiet up --detach $keep --no-deps "${missing[@]}" 2>&1) ||
     problem "docker compose could not start ${missing[*]}: $(tail -n 3 <<<"$words" | tr '\n' ' ')" || return "$EXIT_REFUSED"
   for role in "${SERVER_ROLES[@]}"; do
     if has_role "$1" "$role"; then

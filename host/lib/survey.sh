@@ -131,15 +131,20 @@ survey_pgbouncer() {
     unfit "service $service: $INI_FILE is on a read-only mount that is no file of this host: mount a file or a directory of the host"
 }
 
+# usage: container_path ROLE    prints PATH of a container, without our directory in front
+container_path() {
+  local path
+  path=$(call "$CALL_SECONDS" docker container inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "${CONTAINER[$1]}" |
+    sed -n 's/^PATH=//p')
+  printf '%s' "${path#/usr/local/sbin:}"
+}
+
 # usage: survey_start ROLE [WHY]    a later start of ROLE's container needs a program before the server's own on PATH
 survey_start() {
-  local command=''
-  if [[ $1 == redis ]]; then
-    # Redis overwrites its command line.
-    command=$(call "$CALL_SECONDS" docker container inspect --format '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' "${CONTAINER[$1]}")
-  else
-    command=${PROGRAM_OF[$1]}
-  fi
+  local command
+  command=$(call "$CALL_SECONDS" docker container inspect --format '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' "${CONTAINER[$1]}")
+  # An entrypoint's own choice shows in the process; not in Redis's, which writes over it, nor in one that we started.
+  [[ $1 == redis || ${MOUNTED_OF[$1]} == yes || ${ARGUMENT_OF[$1]} == */internal-tls-* ]] || command+=" ${PROGRAM_OF[$1]}"
   [[ $command != */"$(server_command "$1")"* ]] ||
     unfit "service ${SERVICE_OF[$1]} is started by the path of its program, so that nothing can be added to its start: name it $(server_command "$1") in your compose file, without a directory"
   DECIDED["start.$1"]=${START_DIRECTORY_OF[$1]:-/usr/local/sbin}

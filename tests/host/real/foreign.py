@@ -4,6 +4,7 @@ Built from the lab's image of the three servers, with accounts and entrypoints a
 project of its own, and `close()` leaves nothing of it.
 """
 
+import hashlib
 import json
 import subprocess
 import textwrap
@@ -26,10 +27,10 @@ USER 0
 RUN groupadd -g 999 data && useradd -u 999 -g 999 -M data && useradd -u 26 -g 999 -M other \\
  && useradd -u 1000 -M pooler && install -d -o 1000 /etc/pooler \\
  && chmod 0755 /var/lib/postgresql && chown -R {owner}:999 /var/lib/postgresql/data && chown -R 999:999 /data \\
- && printf '{entrypoint}' >/usr/local/bin/pooler-entrypoint && chmod 0755 /usr/local/bin/pooler-entrypoint
+ && printf '{ini}' >/etc/pooler/baked.ini && printf '{entrypoint}' >/usr/local/bin/pooler-entrypoint && chmod 0755 /usr/local/bin/pooler-entrypoint
 """
 INI = """\
-; the site's own
+; written by hand, 2019
 [databases]
 * = host=db port=5432
 
@@ -116,8 +117,10 @@ class Told:
 
 def image(base: str, owner: int) -> str:
     """The tag of the lab's image with such accounts; built where it is missing."""
-    text = DOCKERFILE.format(base=base, owner=owner, entrypoint=ENTRYPOINT.replace("\n", "\\n").replace("%", "%%"))
-    tag = f"{base.split(':')[0]}-foreign:{base.split(':')[1]}-{owner}"
+    texts = {"ini": INI.format(pool_mode="transaction", socket=""), "entrypoint": ENTRYPOINT}
+    printed = {name: text.replace("%", "%%").replace("\n", "\\n") for name, text in texts.items()}
+    text = DOCKERFILE.format(base=base, owner=owner, **printed)
+    tag = f"{base.split(':')[0]}-foreign:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     if docker("image", "inspect", tag).returncode != 0:
         must("build", "--quiet", "--tag", tag, "-", stdin=text)
     return tag
