@@ -27,7 +27,8 @@ USER 0
 RUN groupadd -g 999 data && useradd -u 999 -g 999 -M data && useradd -u 26 -g 999 -M other \\
  && useradd -u 1000 -M pooler && install -d -o 1000 /etc/pooler \\
  && chmod 0755 /var/lib/postgresql && chown -R {owner}:999 /var/lib/postgresql/data && chown -R 999:999 /data \\
- && printf '{ini}' >/etc/pooler/baked.ini && printf '{entrypoint}' >/usr/local/bin/pooler-entrypoint && chmod 0755 /usr/local/bin/pooler-entrypoint
+ && printf '{ini}' >/etc/pooler/baked.ini && printf '{entrypoint}' >/usr/local/bin/pooler-entrypoint \\
+ && chmod 0755 /usr/local/bin/pooler-entrypoint
 """
 INI = """\
 ; written by hand, 2019

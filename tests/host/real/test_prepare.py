@@ -79,7 +79,8 @@ def live_host() -> dict[str, Any]:
         "db": DB + 'command: ["postgres", "-c", "max_connections=200"]\n',
         "pooler": WRITES_INI + textwrap.indent(ini, "    "),
         "cache": CACHE
-        + 'command: ["redis-server", "--dir", "/data", "--appendonly", "yes", "--requirepass", "${CACHE_PASSWORD}"]\nports: ["127.0.91.1:6379:6379"]\n',
+        + 'command: ["redis-server", "--dir", "/data", "--appendonly", "yes", "--requirepass", "${CACHE_PASSWORD}"]\n'
+        + 'ports: ["127.0.91.1:6379:6379"]\n',
     }
     # The last line of .env has no end.
     return {"files": {"compose.yaml": compose_yaml(image(images.servers_image(), 999), services), ".env": ENV}}
