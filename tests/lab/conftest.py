@@ -20,6 +20,7 @@ def walker() -> Iterator[Walker]:
     try:
         walker = Walker(lab)
         walker.up()
+        lab.start_apps()
         yield walker
     finally:
         lab.down()

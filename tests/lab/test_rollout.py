@@ -7,15 +7,16 @@ import json
 import os
 import re
 import signal
-import subprocess
 from typing import Any
 
 import pytest
 import yaml
 
 from lab.figures import Move, failures
+from lab.layout import HOSTS
 from lab.traffic import Traffic
-from lab.walk import Walker
+from lab.walk import Walker, follow_after, follow_before
+from rollout import path
 from tests.waiting import wait_until
 
 SEED_POSTGRES = "SELECT ssl, version FROM pg_stat_ssl WHERE pid=pg_backend_pid();"
@@ -39,7 +40,7 @@ def seed_verification(walker: Walker) -> str:
 def touched(walker: Walker) -> list[str]:
     """Changes whenever update.sh runs on a host."""
     files = ("/var/lib/voiceai/settings", "/var/lib/voiceai/journal")
-    return [walker.lab.run(host, "stat", "-c", "%n %i %y %z", *files) for host in ("database", "app")]
+    return [walker.lab.run(host, "stat", "-c", "%n %i %y %z", *files) for host in ("database", "api1")]
 
 
 def started(walker: Walker) -> list[str]:
@@ -89,11 +90,11 @@ def test_a_host_that_is_not_the_declared_one_is_not_reached(
 ) -> None:
     before, text = touched(walker), walker.lab.layout.stack_config.read_text()
     config = yaml.safe_load(text)
-    config["config"]["internal-tls:hosts"]["app"][field] = value
+    config["config"]["internal-tls:hosts"]["worker"][field] = value
     walker.lab.layout.stack_config.write_text(yaml.safe_dump(config))
     output = walker.pulumi("up", "--yes", "--skip-preview", fails=True)
     assert says in output
-    assert "hosts.app" in output
+    assert "hosts.worker" in output
     assert "Traceback" not in output
     walker.lab.layout.stack_config.write_text(text)
     assert walker.up() == 0
@@ -103,10 +104,12 @@ def test_a_host_that_is_not_the_declared_one_is_not_reached(
 def taken_under_load(walker: Walker, name: str, moves: list[Move]) -> None:
     """The moves one after another; no request fails and no server is restarted."""
     servers = started(walker)
-    with Traffic(walker.lab, name, seconds=300) as traffic:
+    with Traffic(walker.lab, name, seconds=1500) as traffic:
         traffic.wait_until_flowing()
         for move in moves:
+            follow_before(move, traffic)
             take(walker, move.key, move.value)
+            follow_after(move, traffic)
     assert failures([], traffic.requests()) == []
     assert started(walker) == servers
 
@@ -121,9 +124,10 @@ def test_the_seeds_verification_says_that_postgres_speaks_tls(walker: Walker) ->
 
 def test_the_outputs_say_where_the_rollout_stands_and_nothing_secret(walker: Walker) -> None:
     shown = outputs(walker)
-    assert shown["postgres"]["step"] == "3"
-    assert shown["postgres"]["back"] == "PGBOUNCER_SERVER_TLS_SSLMODE=disable"
-    assert set(shown["receipts"]) == {"database", "app"}
+    assert (shown["postgres"]["step"], shown["redis"]["step"]) == ("7", "4")
+    assert shown["postgres"]["back"] == "POSTGRES_FORCE_SSL=off"
+    assert shown["redis"]["back"] == "REDIS_FORCE_TLS=false"
+    assert set(shown["receipts"]) == set(HOSTS)
     served = walker.lab.run(
         "database", "openssl", "x509", "-in", "/etc/ssl/internal/server.crt", "-noout", "-fingerprint", "-sha256"
     )
@@ -139,22 +143,22 @@ def test_a_second_up_changes_nothing_and_reaches_no_host(walker: Walker) -> None
 
 
 def test_the_preview_of_a_step_shows_the_ledger_and_the_one_host_it_touches(walker: Walker) -> None:
-    walker.set("PGBOUNCER_SERVER_TLS_SSLMODE", "disable")
+    walker.set("REDIS_FORCE_TLS", "false")
     preview = walker.pulumi("preview")
-    walker.set("PGBOUNCER_SERVER_TLS_SSLMODE", "verify-ca")
-    assert "postgres 3/7 back: PGBOUNCER_SERVER_TLS_SSLMODE verify-ca → disable" in preview
+    walker.set("REDIS_FORCE_TLS", "true")
+    assert "redis 4/4 back: REDIS_FORCE_TLS true → false" in preview
     changed = {line.split()[2] for line in preview.splitlines() if line.startswith((" ~", " +", " -"))}
     assert changed == {"ledger", "hosts.database"}
 
 
 def test_a_reissue_says_why_keeps_the_ca_and_is_served_without_a_restart(walker: Walker) -> None:
     servers, before = started(walker), outputs(walker)["certificate"]["sha256"]
-    ca = walker.lab.run("app", "cat", "/etc/ssl/internal/ca.crt")
+    ca = walker.lab.run("web", "cat", "/etc/ssl/internal/ca.crt")
     walker.pulumi("config", "set", "--path", "certificate.names[0]", "db2.lab.internal")
     assert "SAN added: db2.lab.internal" in walker.pulumi("preview")
     walker.up()
     assert outputs(walker)["certificate"]["sha256"] != before
-    assert walker.lab.run("app", "cat", "/etc/ssl/internal/ca.crt") == ca
+    assert walker.lab.run("web", "cat", "/etc/ssl/internal/ca.crt") == ca
     assert "db2.lab.internal" in served_certificate(walker)
     assert started(walker) == servers
 
@@ -172,7 +176,7 @@ def test_a_rebooted_host_comes_up_as_it_was(walker: Walker) -> None:
     walker.lab.reboot("database")
     assert "holds" in verify_only(walker)
     assert re.search(r"^ t +\| TLSv1\.3", seed_verification(walker), re.MULTILINE)
-    walker.lab.reboot("app")
+    walker.lab.reboot("web")
     assert walker.up() == 0
 
 
@@ -181,15 +185,8 @@ def verify_only(walker: Walker) -> str:
 
 
 def test_an_up_that_was_killed_in_the_middle_of_a_host_is_finished_by_the_next(walker: Walker) -> None:
-    walker.set("PGBOUNCER_SERVER_TLS_SSLMODE", "disable")
-    running = subprocess.Popen(
-        ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive"],
-        cwd=walker.lab.layout.project,
-        env={**os.environ, **walker.lab.environment()},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    walker.set("REDIS_FORCE_TLS", "false")
+    running = walker.begin("up", "--yes", "--skip-preview")
     present = "test -e /var/lib/voiceai/intent && echo yes || true"
     wait_until(
         "the host's change is under way",
@@ -197,14 +194,14 @@ def test_an_up_that_was_killed_in_the_middle_of_a_host_is_finished_by_the_next(w
         seconds=60,
     )
     os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+    running.communicate()
     walker.pulumi("cancel", "--yes")
-    walker.set("POSTGRES_TLS_ENABLED", "off")
+    walker.set("POSTGRES_FORCE_SSL", "off")
     assert "is not confirmed by database" in walker.pulumi("preview", fails=True)
-    walker.set("POSTGRES_TLS_ENABLED", "on")
+    walker.set("POSTGRES_FORCE_SSL", "on")
     walker.up()
     assert walker.up() == 0
-    assert outputs(walker)["postgres"]["step"] == "2"
+    assert outputs(walker)["redis"]["step"] == "3"
     assert "holds" in verify_only(walker)
 
 
@@ -217,8 +214,9 @@ def test_destroy_is_refused_with_the_way_out_and_touches_no_host(walker: Walker)
 
 
 def test_every_step_back_under_load_fails_no_request_and_restarts_nothing(walker: Walker) -> None:
-    # The story has gone one step back by now.
-    taken_under_load(walker, "back", [walker.forward()[-1], *walker.back()])
+    # The story has gone one step back by now: the load's own clients of Redis are free to follow.
+    ways = path.behind(walker.declared())
+    taken_under_load(walker, "back", [Move(key=key, value=value, direction="back") for key, value in ways])
 
 
 def test_once_every_step_is_taken_back_destroy_leaves_the_servers_running(walker: Walker) -> None:

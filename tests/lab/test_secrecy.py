@@ -18,6 +18,7 @@ def traces(walker: Walker) -> dict[str, bytes]:
     with WatchedProcesses() as processes:
         for number, (key, value) in enumerate(
             [
+                ("PREPARED", "on"),
                 ("CERTIFICATE_GENERATION", "1"),
                 ("POSTGRES_TLS_ENABLED", "on"),
                 ("PGBOUNCER_SERVER_TLS_SSLMODE", "verify-ca"),
@@ -41,7 +42,7 @@ def traces(walker: Walker) -> dict[str, bytes]:
             found[f"state {path.name}"] = path.read_bytes()
     found["state export"] = walker.pulumi("stack", "export").encode()
     found["what hosts keep"] = b"".join(
-        lab.run(host, "sh", "-c", "cat /var/lib/voiceai/* /opt/voiceai/*.sh").encode() for host in ("database", "app")
+        lab.run(host, "sh", "-c", "cat /var/lib/voiceai/* /opt/voiceai/*.sh").encode() for host in ("database", "web")
     )
     return found
 
