@@ -32,7 +32,7 @@ client_leg_holds() {
   fi
   dialed client-verified '[tf]' 'a verified TLS session to PgBouncer should be accepted' &&
     dialed client-wrong '*certificate verify failed*' "a client that trusts another CA should refuse PgBouncer's certificate" &&
-    serves_declared "$1" pgbouncer 5432 postgres || return
+    serves_declared "$1" pgbouncer "$(pgbouncer_port)" postgres || return
   if [[ $mode == require ]]; then
     dialed client-plain '*SSL required*' 'PgBouncer should refuse plaintext clients' && no_plaintext_session pgbouncer
   else
