@@ -20,6 +20,8 @@ usage: update.sh --settings FILE|-   apply declared settings (the program's way;
        update.sh --status            settings, certificate, live facts, hand changes, an interrupted update
        update.sh --help
 
+With --drain a closing step ends idle plaintext sessions, announced and bounded, as DRAIN_STRAGGLERS=on does.
+
 Step variables, as far as this host has them: PREPARED, CERTIFICATE_GENERATION, POSTGRES_TLS_ENABLED,
 PGBOUNCER_SERVER_TLS_SSLMODE, PGBOUNCER_CLIENT_TLS_SSLMODE, apps.<app>.DATABASE_SSL_MODE, POSTGRES_FORCE_SSL,
 REDIS_TLS_ENABLED, apps.<app>.REDIS_TLS_ENABLED, REDIS_FORCE_TLS. One changes at a time.
@@ -97,7 +99,12 @@ verify_only() {
 }
 
 _main() {
-  local mode=${1:-} value=${2:-}
+  local mode value word words=()
+  for word in "$@"; do
+    if [[ $word == --drain ]]; then DRAIN=yes; else words+=("$word"); fi
+  done
+  set -- "${words[@]}"
+  mode=${1:-} value=${2:-}
   case $mode in
     --settings | --set | --plan)
       (($# == 2)) || problem "$mode takes one value, see update.sh --help" || exit "$EXIT_BAD_INPUT"
