@@ -35,7 +35,7 @@ _STYLE: Any = {
     "ytick.color": _INK,
 }
 _INCHES = (10.0, 7.0)
-_FLOOR_MS = 1.0
+_FLOOR_MS = 5.0
 
 
 def draw(ways: Sequence[Timeline], path: Path) -> None:
@@ -54,9 +54,8 @@ def draw(ways: Sequence[Timeline], path: Path) -> None:
 
 
 def _ceiling(ways: Sequence[Timeline]) -> float:
-    """A power of ten above everything, with room for the labels."""
-    worst = max(second.worst_ms for way in ways for second in way.seconds)
-    return float(10 ** (math.ceil(math.log10(max(worst, 10.0))) + 0.1))
+    """A little above everything, and never so low that milliseconds look like an outage."""
+    return max(1.6 * max(second.worst_ms for way in ways for second in way.seconds), 10_000.0)
 
 
 def _panel(axes: Axes, way: Timeline) -> None:
@@ -89,7 +88,10 @@ def _panel(axes: Axes, way: Timeline) -> None:
         linewidths=1.0,
         color=_FAILED,
         zorder=3,
+        label="a second in which requests failed",
     )
+    if broken:
+        axes.legend(loc="upper right", frameon=False, handletextpad=0.2)
 
 
 def _line(way: Timeline) -> tuple[list[float], list[float]]:

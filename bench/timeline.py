@@ -17,7 +17,7 @@ _SHORT = {
     "POSTGRES_TLS_ENABLED": "Postgres",
     "PGBOUNCER_SERVER_TLS_SSLMODE": "server leg",
     "PGBOUNCER_CLIENT_TLS_SSLMODE": "client leg",
-    "POSTGRES_FORCE_SSL": "force",
+    "POSTGRES_FORCE_SSL": "Postgres: force",
     "REDIS_TLS_ENABLED": "Redis",
     "REDIS_FORCE_TLS": "Redis: force",
     "DATABASE_SSL_MODE": "database",
