@@ -121,7 +121,9 @@ def variables(layout: Layout) -> dict[str, str]:
 def own_variables(layout: Layout) -> dict[str, str]:
     """The part of `variables` that is this lab's."""
     return {
-        "PULUMI_BACKEND_URL": f"file://{layout.state}",
+        # The engine rewrites a state's `.attrs` file in place, and the stack's reference to itself may read it empty
+        # meanwhile ("failed to load checkpoint: EOF"). Nothing needs that file.
+        "PULUMI_BACKEND_URL": f"file://{layout.state}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(layout.passphrase),
         "PULUMI_STACK": STACK,
         # Any flag of the CLI can be given this way; this one keeps the lab's configuration in the lab's folder.

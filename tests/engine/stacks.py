@@ -111,7 +111,8 @@ class Stack:
 
     def variables(self) -> dict[str, str]:
         state = {
-            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}",
+            # Why metadata=skip: lab/stack.py.
+            "PULUMI_BACKEND_URL": f"file://{self.folder / 'state'}?metadata=skip",
             "PULUMI_CONFIG_PASSPHRASE": self.passphrase,
             "PULUMI_STACK": "dev",
             "PYTHONPATH": str(ROOT),

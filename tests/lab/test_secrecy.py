@@ -105,5 +105,5 @@ def test_a_planted_key_is_found_in_every_form(where: str, traces: dict[str, byte
 
 
 def test_an_app_host_holds_the_ca_alone(walker: Walker, traces: dict[str, bytes]) -> None:
-    listed = walker.lab.run("app", "find", "-L", "/etc/ssl/internal", "-type", "f")
+    listed = walker.lab.run("web", "find", "-L", "/etc/ssl/internal", "-type", "f")
     assert {Path(line).name for line in listed.split()} <= {"ca.crt", "wrong-ca.crt"}
