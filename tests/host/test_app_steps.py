@@ -1,4 +1,4 @@
-"""An app's flip on a host whose docker, psql and PgBouncer are played: what is refused, what is put back, what is left."""
+"""An app's flip on a host whose docker, psql and PgBouncer are played: what is refused, what is put back."""
 
 import json
 import subprocess
@@ -278,7 +278,7 @@ def test_a_lost_record_changes_nothing_of_an_app_that_already_is_so(app: AppHost
 
 def test_the_certificates_cannot_go_while_an_app_uses_them(app: AppHost) -> None:
     app.applied(**ON)
-    gone = {key: "" for key in app.generation.settings()} | {"CERTIFICATE_GENERATION": "0"}
+    gone = dict.fromkeys(app.generation.settings(), "") | {"CERTIFICATE_GENERATION": "0"}
     done = app.roots.run("update.sh", "--settings", "-", stdin=settings_with(app, **ON, **gone))
     assert done.returncode == 3, done.stderr
     assert "api on this host uses TLS" in done.stderr
