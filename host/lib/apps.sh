@@ -37,8 +37,8 @@ app_runs_so() {
   local service track key
   for track in "${@:3}"; do
     wanted_env "$1" "$2" "$track"
-    for key in "${!WANTED[@]}"; do
-      env_says "$key" || {
+    for key in ${TRACK_KEYS[$track]}; do
+      [[ -z ${WANTED[$key]+set} ]] || env_says "$key" || {
         WHY="$ENV_PATH says ${ENV_VALUE[$key]:+$key=}${ENV_VALUE[$key]:-no $key}, wanted is ${WANTED[$key]}"
         return 1
       }

@@ -43,11 +43,12 @@ class AppHost:
     generation: Generation
     image: str = ""
     redis_password: str = PASSWORD
+    folder: str = ""
     revision: int = 0
 
     @property
     def root(self) -> Path:
-        return self.database.root / self.app
+        return self.database.root / (self.folder or self.app)
 
     @property
     def name(self) -> str:
@@ -99,6 +100,10 @@ class AppHost:
         done = docker("exec", "-i", self.name, "sh", "-c", installer, "install", digest, stdin=_base64(packed))
         assert done.returncode == 0, done.stderr
         self.deploy()
+
+    def close(self) -> None:
+        """Before another host of the same app is opened; otherwise all goes with the database host."""
+        docker("rm", "--force", *self.containers(), self.name)
 
     def write_env(self, *, host: str = "voiceai-pgbouncer", query: str = "", more: str = "") -> None:
         """The env file in plaintext, as a site or its deploy writes it."""
@@ -152,15 +157,13 @@ class AppHost:
             {**own, **self.generation.settings(), **revision, **{f"apps.{self.app}.{k}": v for k, v in values.items()}}
         )
 
-    def update(
-        self, *, environment: Mapping[str, str] | None = None, **changed: str
-    ) -> subprocess.CompletedProcess[str]:
+    def update(self, fault: str = "", **changed: str) -> subprocess.CompletedProcess[str]:
         """`update.sh --settings -` with the next revision; the waits are short, as nothing here is slow."""
         self.revision += 1
         return self.run(
             *("timeout", "--kill-after=15", "100", "/opt/voiceai/update.sh", "--settings", "-"),
             stdin=self.text(**changed),
-            environment={"WAIT_SECONDS": "20", **(environment or {})},
+            environment={"WAIT_SECONDS": "20", "VOICEAI_FAULT": fault},
         )
 
     def applied(self, **changed: str) -> subprocess.CompletedProcess[str]:
