@@ -22,6 +22,11 @@ ask_database() {
   conninfo+=" connect_timeout=5 gssencmode=disable application_name=$PROBE $5"
   ANSWER=$(PGPASSWORD=$URL_PASSWORD PGSSLCERT=/nonexistent call 15 psql -X -A -w -P footer=off -F "$FIELD" -c "$4" "$conninfo" </dev/null 2>&1) || {
     ANSWER=$(masked "$(tr -s '\n\t ' ' ' <<<"$ANSWER")")
+    case $ANSWER in
+      *'timeout expired'* | '' | ' ') ANSWER+=" (no answer within 5 s: is port $2 closed between this host and $1, by a firewall or security group?)" ;;
+      *'does not support SSL'*) ANSWER+=' (PgBouncer offers no TLS: set PGBOUNCER_CLIENT_TLS_SSLMODE to allow first)' ;;
+      *'SSL required'*) ANSWER+=' (PgBouncer takes no plaintext: set PGBOUNCER_CLIENT_TLS_SSLMODE to allow first)' ;;
+    esac
     return 1
   }
 }
@@ -57,6 +62,17 @@ database_login() {
   done
 }
 
+# usage: is_of_this_host ADDRESS MINE    whether a session from there is this host's, or its app's containers' own: those are
+# seen where server and app share a network
+is_of_this_host() { one_of "$1" "$2" "${APP_ADDRESSES[@]}"; }
+
+# usage: client_host LINE    prints where a connection of CLIENT LIST comes from, without its port
+client_host() {
+  local text
+  text=$(list_value "$1" addr)
+  printf '%s' "${text%:*}"
+}
+
 # usage: see_database_sessions SETTINGS APP    SEEN_TLS and SEEN_PLAIN count the app's sessions that PgBouncer shows
 see_database_sessions() {
   local -n _seen=$1
@@ -81,7 +97,7 @@ see_database_sessions() {
   }
   for row in "${ADMIN_TABLE[@]}"; do
     IFS=$FIELD read -r user address application tls <<<"$row"
-    [[ $address == "$mine" && $user == "$URL_USER" && $application != "$PROBE"* ]] || continue
+    is_of_this_host "$address" "$mine" && [[ $user == "$URL_USER" && $application != "$PROBE"* ]] || continue
     [[ -z $name || $application == "$name" ]] || continue
     if [[ -n $tls ]]; then SEEN_TLS=$((SEEN_TLS + 1)); else SEEN_PLAIN=$((SEEN_PLAIN + 1)); fi
   done
@@ -131,16 +147,15 @@ see_redis_sessions() {
   probe="$PROBE-$$-$RANDOM"
   ask_redis "$(redis_way "$1" "$2")" "${_shown["apps.$2.REDIS_TLS_CA_FILE"]:-}" "CLIENT SETNAME $probe"$'\n''CLIENT LIST'
   while IFS= read -r line; do
-    [[ $line != *" name=$probe "* ]] || mine=$(list_value "$line" addr)
+    [[ $line != *" name=$probe "* ]] || mine=$(client_host "$line")
   done <<<"$ANSWER"
-  mine=${mine%:*}
   [[ -n $mine ]] || {
     WHY="Redis does not show the connection that asked: ${ANSWER:0:300}"
     return 1
   }
   while IFS= read -r line; do
     called=$(list_value "$line" name)
-    [[ $(list_value "$line" addr) == "$mine":* && $called != "$PROBE"* ]] || continue
+    [[ -n $(list_value "$line" addr) ]] && is_of_this_host "$(client_host "$line")" "$mine" && [[ $called != "$PROBE"* ]] || continue
     [[ -z $name || $called == "$name" ]] || continue
     if [[ $(list_value "$line" laddr) == *":$REDIS_PORT" ]]; then SEEN_TLS=$((SEEN_TLS + 1)); else SEEN_PLAIN=$((SEEN_PLAIN + 1)); fi
   done <<<"$ANSWER"
@@ -170,6 +185,8 @@ sessions_are() {
   if [[ $way == plain ]]; then right=$SEEN_PLAIN wrong=$SEEN_TLS; fi
   if [[ $way == any ]]; then right=$((SEEN_TLS + SEEN_PLAIN)) wrong=0; fi
   WHY="$SEEN_AT $SEEN_TLS sessions of $2 in TLS and $SEEN_PLAIN in plaintext"
+  [[ $3 != postgres || -z ${URL_QUERY[sslmode]:-} ]] ||
+    WHY+="; DATABASE_URL has sslmode=${URL_QUERY[sslmode]}, which wins over DATABASE_SSL_MODE: remove it there"
   [[ $4 == some ]] || ((wrong == 0)) || return
   ((right > 0))
 }

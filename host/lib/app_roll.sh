@@ -128,11 +128,11 @@ replica_runs_as_wanted() {
   }
   for track in "${@:3}"; do
     wanted_env "$1" "$APP" "$track"
-    for key in "${!WANTED[@]}"; do
+    for key in ${TRACK_KEYS[$track]}; do
+      [[ -n ${WANTED[$key]+set} ]] || continue
       now=${REPLICA_ENV["$2 $key"]:-}
       [[ $now == "${WANTED[$key]}" || -z $now && $INITIAL == yes ]] || {
-        WHY="$2 runs with ${now:+$key=$now}${now:-no $key}, wanted is ${WANTED[$key]}"
-        [[ -z $now ]] || WHY="$2 runs with $key=$now, wanted is ${WANTED[$key]}"
+        WHY="$2 runs with ${now:+$key=}${now:-no $key}, wanted is ${WANTED[$key]}"
         return 1
       }
     done

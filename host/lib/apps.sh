@@ -4,51 +4,32 @@
 # An app's flip: proved beforehand from its own host, its env file changed in the step's lines, its replicas recreated one
 # after another, and seen by the server afterwards. On any failure all of it goes back.
 
+# The step variables under way; with none, everything of every app is verified.
+STEPPED=()
+# VARIABLE=VALUE of the preflight that was passed, and the tracks that a deploy took out of the env file: a step of the same
+# app puts them in again.
+PREFLIGHTED='' REPAIRED=()
+
 # usage: preflight_app_database NOW NEXT VARIABLE
 preflight_app_database() {
-  app_of "$3"
-  preflight_app "$2" "$APP" postgres || return
-  app_runs_so "$2" "$APP" postgres && return 0
-  dialed_database "$2" "$APP" || problem "$3: $WHY; nothing was changed" || return
-  if [[ $(wanted_way "$2" "$APP" postgres) == tls ]]; then
-    has_no_own_certificate "$APP" "$3" || return
-    [[ $(database_mode "$2" "$APP") != verify-* ]] || ca_file_is_good "$2" "$APP" DATABASE_SSL_CA_FILE || return
-  fi
-  database_login "$2" "$APP" ||
-    problem "$3=$(variable_value "$2" "$3"): $WHY$(names_shown "$APP"); nothing was changed"
+  preflight_track "$1" "$2" "$3" postgres
 }
 
 # usage: preflight_app_redis NOW NEXT VARIABLE
 preflight_app_redis() {
-  app_of "$3"
-  preflight_app "$2" "$APP" redis || return
-  app_runs_so "$2" "$APP" redis && return 0
-  if [[ $(redis_way "$2" "$APP") == tls ]]; then
-    ca_file_is_good "$2" "$APP" REDIS_TLS_CA_FILE || return
-    [[ $APP_KIND != kamailio ]] || kamailio_can_tls "$APP" "$3" || return
-  fi
-  redis_login "$2" "$APP" || problem "$3=$(variable_value "$2" "$3"): $WHY; nothing was changed"
+  preflight_track "$1" "$2" "$3" redis
 }
 
-# usage: preflight_app SETTINGS APP USE    its directory, file and replicas are there and well. An app without any container
-# is left as it is: starting it is not this program's
-preflight_app() {
-  local -n _flipped=$1
-  local service
-  inspect_app "$1" "$2" && read_env "${_flipped["apps.$2.ENV_FILE"]}" || return
-  ((${#REPLICA_ID[@]})) || {
-    [[ $RECORDED == no ]] || problem "apps.$2: none of its replicas (${REPLICAS[*]}) runs: start it first; nothing was changed"
-    return
-  }
-  app_runs_so "$1" "$2" "$3" && return 0
-  for service in "${REPLICAS[@]}"; do
-    has_health "$service" ||
-      problem "apps.$2: nothing tells whether $service is healthy: give its container a HEALTHCHECK, or set apps.$2.healthCommand; nothing was changed" || return
-    replica_is_healthy "$service" ||
-      problem "apps.$2: $WHY: an app is flipped only while all of it is well; nothing was changed" || return
-  done
-  ((${#REPLICAS[@]} > 1)) || [[ ${_flipped["apps.$2.ACCEPT_RESTART"]} == true ]] ||
-    problem "apps.$2 has one replica here, and a restart without overlap costs what comes in meanwhile (34 of 796 requests where it was measured): run a second replica behind a proxy, or accept that by apps.$2.acceptRestart=true; nothing was changed"
+# usage: app_is_known APP    whether this host verified the app before. A host without a record, or with a new app, converges,
+# and is not asked for a health that the app may not have before that.
+app_is_known() { [[ ${RECORDED:-yes} == yes && ,${PREVIOUS[APPS]:-$1}, == *",$1,"* ]]; }
+
+# usage: an_app_is_here SETTINGS    whether any app of this host is deployed
+an_app_is_here() {
+  local -n _here=$1
+  local app
+  for app in $(apps_of "$1"); do [[ ! -e ${_here["apps.$app.ENV_FILE"]} ]] || return 0; done
+  return 1
 }
 
 # usage: app_runs_so SETTINGS APP TRACKS...    after inspect_app and read_env: env file and every container have it already
@@ -56,65 +37,16 @@ app_runs_so() {
   local service track key
   for track in "${@:3}"; do
     wanted_env "$1" "$2" "$track"
-    for key in "${!WANTED[@]}"; do env_says "$key" || return; done
+    for key in ${TRACK_KEYS[$track]}; do
+      [[ -z ${WANTED[$key]+set} ]] || env_says "$key" || {
+        WHY="$ENV_PATH says ${ENV_VALUE[$key]:+$key=}${ENV_VALUE[$key]:-no $key}, wanted is ${WANTED[$key]}"
+        return 1
+      }
+    done
   done
   for service in "${REPLICAS[@]}"; do
     [[ -z ${REPLICA_ID[$service]:-} ]] || replica_runs_as_wanted "$1" "$service" "${@:3}" || return
   done
-}
-
-# usage: in_replica SERVICE SCRIPT ARGUMENTS...    a shell in its container, as its user
-in_replica() { call "$CALL_SECONDS" docker exec "${REPLICA_ID[$1]}" sh -c "${@:2}" </dev/null 2>&1; }
-
-# usage: ca_file_is_good SETTINGS APP KEY    the app's CA file holds the present CA, on the host and as its container's user
-# reads it
-ca_file_is_good() {
-  local -n _trusted=$1
-  local file service body text
-  file=${_trusted["apps.$2.$3"]}
-  body=$(sed '/^-----/d' "$VOICEAI_TLS/ca.crt" 2>/dev/null | tr -d '\n')
-  [[ -n $body ]] || problem "apps.$2.$3: this host has no CA (CERTIFICATE_GENERATION=0): raise CERTIFICATE_GENERATION first; nothing was changed" || return
-  for service in "${REPLICAS[@]}"; do
-    # shellcheck disable=SC2016  # expanded inside the container
-    text=$(in_replica "$service" 'cat "$1"' cat "$file") ||
-      problem "apps.$2.$3=$file: $service cannot read it as its own user: $(health_words "$text"); mount /etc/ssl/internal into its container; nothing was changed" || return
-    [[ $(tr -d '\n\r' <<<"$text") == *"$body"* ]] ||
-      problem "apps.$2.$3=$file: in $service it does not hold the present CA, so it is stale: mount the directory /etc/ssl/internal, not the file; nothing was changed" || return
-  done
-}
-
-# usage: has_no_own_certificate APP VARIABLE    PgBouncer refuses a client certificate that another CA signed, also at `allow`
-has_no_own_certificate() {
-  local service found
-  for service in "${REPLICAS[@]}"; do
-    # shellcheck disable=SC2016,SC2088  # expanded inside the container
-    found=$(in_replica "$service" 'file=${PGSSLCERT:-${HOME:-/root}/.postgresql/postgresql.crt}; test ! -e "$file" || echo "$file"') || found=''
-    [[ -z $found || $found != /* ]] ||
-      problem "$2: $service has a client certificate in $found, which libpq would show to PgBouncer and PgBouncer would refuse: remove it (or set PGSSLCERT to a path that is not there); nothing was changed" || return
-  done
-}
-
-# usage: names_shown APP    prints what the server's certificate covers, where the name was the reason
-names_shown() {
-  [[ $WHY == *'does not match host name'* ]] || return 0
-  printf '; the certificate covers what DIALED_NAMES lists: add %s to certificate.names and reissue, or let %s dial a name that is there' \
-    "${URL_HOSTS[0]}" "$1"
-}
-
-# usage: kamailio_can_tls APP VARIABLE    ndb_redis speaks TLS only where it was built with hiredis_ssl; without, it ignores
-# tls=1 in silence and sends plaintext to the TLS port
-kamailio_can_tls() {
-  local service words
-  for service in "${REPLICAS[@]}"; do
-    # shellcheck disable=SC2016  # expanded inside the container
-    words=$(in_replica "$service" 'for file in $(find /usr/lib /usr/lib64 /usr/local/lib -name ndb_redis.so 2>/dev/null); do ldd "$file"; done') || true
-    [[ $words == *libhiredis_ssl* ]] ||
-      problem "$2: the image ${REPLICA_TAG[$service]} of $service has no hiredis_ssl, so Kamailio's ndb_redis would send plaintext to the TLS port: ship the SSL build of it first (docs/runbook/00-telpro.md has a Dockerfile); nothing was changed" || return
-    # shellcheck disable=SC2016  # expanded inside the container
-    words=$(in_replica "$service" 'ls "$1"/*.0' ls /etc/ssl/internal/hashed) ||
-      problem "$2: $service does not see the hashed CA directory /etc/ssl/internal/hashed, which Kamailio's ca_path needs: mount /etc/ssl/internal; nothing was changed" || return
-  done
-  say 'Kamailio checks the chain and no host name: keep this CA for these servers alone'
 }
 
 # usage: apply_app_database SETTINGS VARIABLE
@@ -123,25 +55,80 @@ apply_app_database() { app_of "$2" && apply_app "$1" "$APP" postgres; }
 # usage: apply_app_redis SETTINGS VARIABLE
 apply_app_redis() { app_of "$2" && apply_app "$1" "$APP" redis; }
 
-# usage: apply_app SETTINGS APP TRACK    file, replicas, sessions; nothing where all of it is so already
+# usage: apply_app SETTINGS APP TRACK    file, replicas, sessions; nothing where all of it is so already. Where no transaction
+# would put it back (settings that are only applied again, a host without a record) it does so itself.
 apply_app() {
-  inspect_app "$1" "$2" && edit_env "$1" "$2" "$3" || return
+  local -n _applied=$1
+  local variable why
+  local -a tracks
+  variable=apps.$2.${TRACK_VARIABLE[$3]}
+  inspect_app "$1" "$2" && read_env "${_applied["apps.$2.ENV_FILE"]}" || return
+  if [[ -z ${RESTORING:-} && $PREFLIGHTED != "$variable=$(variable_value "$1" "$variable")" ]]; then
+    ! app_runs_so "$1" "$2" "$3" || return 0
+    preflight_track "$1" "$1" "$variable" "$3" || return
+  fi
+  tracks=("$3" "${REPAIRED[@]}")
+  PREFLIGHTED=''
+  change_app "$1" "$2" "${tracks[@]}" && return
+  if [[ -n ${RESTORING:-} || ${RECORDED:-no} == yes && -e $VOICEAI_STATE/intent ]]; then return 1; fi
+  why=$REASON
+  undo_app "$1" "$2" "${tracks[@]}" || say "$REASON"
+  REASON=$why
+  return 1
+}
+
+# usage: change_app SETTINGS APP TRACKS...    of apply_app
+change_app() {
+  local track
+  edit_env "$@" || return
   fault_point app-env-written
   ((${#REPLICA_ID[@]})) || {
     say "apps.$2 does not run here: its env file says what it will start with"
     return 0
   }
-  ! app_runs_so "$1" "$2" "$3" || return 0
+  ! app_runs_so "$@" || return 0
   APP=$2
-  roll_app "$1" "$2" "$3" || return
+  roll_app "$@" || return
   [[ -z ${RESTORING:-} ]] || return 0
-  wait_for "$WAIT_SECONDS" "the sessions of $2 to be $(wanted_way "$1" "$2" "$3") (an idle app connects late)" \
-    sessions_are "$1" "$2" "$3" all
+  for track in "${@:3}"; do
+    wait_for "$(sessions_bound "$track")" "the sessions of $2 to be $(wanted_way "$1" "$2" "$track") (an idle app connects late)" \
+      sessions_are "$1" "$2" "$track" all || return
+  done
 }
 
-# usage: first_sessions SETTINGS TRACK    of the canary: the server sees at least one session as wanted
+# usage: undo_app SETTINGS APP TRACKS...    the env file as it was before this run, and the replicas that had the new one
+undo_app() {
+  local -n _undone=$1
+  local -A BACK=()
+  local RESTORING=yes track key
+  trap '' TERM INT
+  STOPPED=''
+  say "putting back what the env file of $2 said"
+  copy_settings "$1" BACK
+  read_env "${_undone["apps.$2.ENV_FILE"]}" || return
+  for track in "${@:3}"; do
+    [[ ! -f $APP_STATE/$2.$track.undo ]] || restore_lines "$2" "$APP_STATE/$2.$track.undo"
+    # What it said is what is wanted now, whatever that was.
+    for key in ${TRACK_KEYS[$track]}; do
+      BACK["apps.$2.$key"]=${ENV_VALUE[$key]:-}
+      [[ $key != REDIS_TLS_PORT ]] || BACK[$key]=${ENV_VALUE[$key]:-}
+    done
+  done
+  change_app BACK "${@:2}"
+}
+
+# usage: first_sessions SETTINGS TRACKS...    of the canary: the server sees at least one session as wanted
 first_sessions() {
-  wait_for "$WAIT_SECONDS" "a first session of $APP to be $(wanted_way "$1" "$APP" "$2")" sessions_are "$1" "$APP" "$2" some
+  local track
+  for track in "${@:2}"; do
+    wait_for "$(sessions_bound "$track")" "a first session of $APP to be $(wanted_way "$1" "$APP" "$track")" \
+      sessions_are "$1" "$APP" "$track" some || return
+  done
+}
+
+# usage: sessions_bound TRACK    prints seconds. A sslmode in the address is no matter of waiting.
+sessions_bound() {
+  if [[ $1 == postgres && -n ${URL_QUERY[sslmode]:-} ]]; then printf '%s' "$RELOAD_SECONDS"; else printf '%s' "$WAIT_SECONDS"; fi
 }
 
 # usage: app_tracks SETTINGS APP    prints what it uses
@@ -150,12 +137,39 @@ app_tracks() {
   for use in postgres redis; do ! app_uses "$1" "$2" "$use" || printf '%s\n' "$use"; done
 }
 
+# usage: stepped_tracks SETTINGS APP    prints the tracks that the steps under way are about, all of them when none is: what
+# another deploy did to another app must not fail a step, nor its way back
+stepped_tracks() {
+  local track
+  for track in $(app_tracks "$1" "$2"); do
+    ((${#STEPPED[@]})) && ! one_of "apps.$2.${TRACK_VARIABLE[$track]}" "${STEPPED[@]}" || printf '%s\n' "$track"
+  done
+}
+
+# usage: app_still_trusts SETTINGS APP    after a new certificate: a handshake of each of its uses that verifies; WHY
+app_still_trusts() {
+  local track
+  inspect_app "$1" "$2" || {
+    WHY=$REASON
+    return 1
+  }
+  for track in $(app_tracks "$1" "$2"); do
+    [[ $(wanted_way "$1" "$2" "$track") == tls ]] && ((${#REPLICA_ID[@]})) || continue
+    if [[ $track == redis ]]; then redis_login "$1" "$2" || return; else database_login "$1" "$2" || return; fi
+  done
+}
+
 # usage: app_holds SETTINGS APP    WHY says what does not hold
 app_holds() {
   local -n _holding=$1
   local track service
   local -a tracks
-  mapfile -t tracks < <(app_tracks "$1" "$2")
+  if [[ ${STEPPED[*]} == CERTIFICATE_GENERATION ]]; then
+    app_still_trusts "$1" "$2"
+    return
+  fi
+  mapfile -t tracks < <(stepped_tracks "$1" "$2")
+  ((${#tracks[@]})) || return 0
   inspect_app "$1" "$2" && read_env "${_holding["apps.$2.ENV_FILE"]}" || {
     WHY=$REASON
     return 1
@@ -173,7 +187,9 @@ app_holds() {
   for track in "${tracks[@]}"; do
     if [[ $track == redis ]]; then redis_login "$1" "$2" || return; else database_login "$1" "$2" || return; fi
     [[ $(wanted_way "$1" "$2" "$track") == tls ]] || continue
-    sessions_are "$1" "$2" "$track" all || ((SEEN_PLAIN == 0)) ||
+    # None at all is no failure here: an idle app has none.
+    SEEN_AT=''
+    sessions_are "$1" "$2" "$track" all || [[ -n $SEEN_AT && $SEEN_PLAIN == 0 ]] ||
       checked FAILED "$2: all of its sessions should be in TLS" "$WHY" || return
     checked ok "$2: $SEEN_AT $SEEN_TLS sessions in TLS and none in plaintext"
   done
@@ -181,11 +197,17 @@ app_holds() {
 
 # usage: show_app SETTINGS APP    a line of --status
 show_app() {
-  local service states=''
+  local service track states='' variable
   inspect_app "$1" "$2" 2>/dev/null || {
     printf 'app          %s: %s\n' "$2" "$REASON"
     return
   }
   for service in "${REPLICAS[@]}"; do states+=", $service ${REPLICA_STATE[$service]:-absent}"; done
   printf 'app          %s: %s\n' "$2" "${states#, }"
+  for track in $(app_tracks "$1" "$2"); do
+    variable=${TRACK_VARIABLE[$track]} states=''
+    for service in "${REPLICAS[@]}"; do states+=", $service ${REPLICA_ENV["$service $variable"]:-nothing}"; done
+    sessions_are "$1" "$2" "$track" all || true
+    printf '             %s: %s; %s\n' "$variable" "${states#, }" "$WHY"
+  done
 }

@@ -80,6 +80,8 @@ prepare() {
   stage_certificate NEXT || return
   one_of CERTIFICATE_GENERATION "${CHANGES[@]}" || flip_generation NEXT || return
   EMPTY_HOST=yes
+  # What runs already was not in the state before any step just because nobody wrote down in which.
+  [[ $RECORDED == yes ]] || ! an_app_is_here NEXT || EMPTY_HOST=no
   has_servers NEXT || return 0
   inspect_servers NEXT
   if [[ ${STATE_OF[pgbouncer]:-} == running ]]; then admin_open; fi
@@ -92,6 +94,7 @@ prepare() {
 step_forward() {
   local step
   say "$(describe_change PREVIOUS NEXT "$1")"
+  STEPPED=("$1")
   copy_variable NEXT NOW "$1"
   # shellcheck disable=SC2153  # set by step_function
   step_function "$1" NOW && step=$STEP && not_stopped || return
@@ -107,6 +110,7 @@ step_forward() {
 verify_step() {
   local roles
   if [[ $RECORDED == yes || $1 == "${CHANGES[-1]}" ]]; then
+    [[ $RECORDED == yes ]] || STEPPED=()
     verify_settings NOW
   else
     mapfile -t roles < <(roles_done_at "$1")

@@ -28,6 +28,7 @@ for library in \
   app_dial \
   app_roll \
   app_probe \
+  app_preflight \
   apps \
   steps \
   transaction \

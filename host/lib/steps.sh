@@ -64,6 +64,7 @@ serving() {
 preflight_certificate() {
   local -n _before=$1 _after=$2
   local mode role variable
+  apps_allow_certificate "$1" "$2" || return
   mode=$(variable_value "$1" PGBOUNCER_SERVER_TLS_SSLMODE)
   if [[ ${_after[CERTIFICATE_GENERATION]} == 0 ]]; then
     while read -r role variable; do
@@ -169,6 +170,7 @@ bring_up_servers() {
 # usage: restore SETTINGS CHANGES...    puts every one of CHANGES to what SETTINGS say and verifies the whole
 restore() {
   local settings=$1 variable failed=0 RESTORING=yes
+  local -a STEPPED=("${@:2}")
   shift
   stage_certificate "$settings" || return
   if has_servers "$settings"; then inspect_servers "$settings"; fi
