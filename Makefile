@@ -27,7 +27,7 @@ lint: ## ruff, mypy, shellcheck, shfmt
 doctor: ## each tool, its version, official or stand-in
 	@$(PYTHON) -m toolchain doctor
 
-lab-up: setup ## the lab alone: two hosts, Secrets Manager; no rollout
+lab-up: setup ## the lab alone: eight hosts, Secrets Manager; no rollout
 	@$(VENV)/python -m lab up
 
 lab-down: ## remove the lab, and stop a Docker daemon that the set-up started
@@ -40,7 +40,7 @@ docs: ## regenerate the tables and diagrams in the documents
 lock: ## pin the requirements anew
 	@$(PYTHON) -m toolchain lock
 
-bench: setup ## five rounds under load, the server leg flipped 140 times; about 16 minutes
+bench: setup ## the whole rollout three times under load, then the naive way; about 40 minutes
 	@$(VENV)/python -m bench
 
 clean: lab-down ## lab-down, then remove everything that was fetched, built or written

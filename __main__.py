@@ -36,21 +36,21 @@ hosts = Hosts(
     ssh=config.ssh,
     contents=ledger.contents,
     revisions=ledger.revisions,
+    order=ledger.order,
     certificate_sha256=certificates.certificate_sha256 if certificates else "",
     ca_sha256=certificates.ca_sha256 if certificates else "",
     after=[secrets],
 )
+everything = [resource for resource in (ledger, secrets, certificates, hosts) if resource]
 CertificatesInUse(
-    "certificates-in-use",
-    generation=ledger.generation,
-    opts=pulumi.ResourceOptions(
-        depends_on=[resource for resource in (ledger, secrets, certificates, hosts) if resource]
-    ),
+    "certificates-in-use", generation=ledger.generation, opts=pulumi.ResourceOptions(depends_on=everything)
 )
 
 # Everything that tells where the rollout stands depends on the receipts, so that a failed `up` leaves it as it was.
 pulumi.export("receipts", hosts.receipts)
-pulumi.export("postgres", pulumi.Output.all(ledger.standing, hosts.receipts).apply(lambda known: known[0]["postgres"]))
+standing = pulumi.Output.all(ledger.standing, hosts.receipts).apply(lambda known: known[0])
+pulumi.export("postgres", standing["postgres"])
+pulumi.export("redis", standing["redis"])
 pulumi.export(
     "certificate",
     {"sha256": certificates.certificate_sha256, "notAfter": certificates.not_after, "names": certificates.names}

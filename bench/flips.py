@@ -15,6 +15,7 @@ from lab.traffic import Traffic
 
 _KEY = "PGBOUNCER_SERVER_TLS_SSLMODE"
 _FLIP_SECONDS = 120.0
+OURS = "gated"
 
 # The two states of the leg as a plain tls.ini; everything else of PgBouncer's configuration stays what it is.
 _PLAIN = {
@@ -35,7 +36,7 @@ class Flips:
 
 def gated(lab: Lab, count: int) -> Flips:
     """Our way: the host's own transaction, gate, proofs and all, by its hand-change command."""
-    return _series("gated", count, lambda mode: lab.run("database", *_update(mode), timeout=_FLIP_SECONDS))
+    return _series(OURS, count, lambda mode: lab.run("database", *_update(mode), timeout=_FLIP_SECONDS))
 
 
 def plain_reload(lab: Lab, count: int, pause: float) -> Flips:

@@ -21,7 +21,8 @@ from typing import Any
 import pulumi
 from pulumi_command import remote
 
-from rollout.config import Host, Ssh
+from rollout.config import Ssh
+from rollout.inventory import Host
 from rollout.render import host_settings
 
 HOST_FILES = Path(__file__).resolve().parent.parent / "host"
@@ -53,6 +54,7 @@ class Hosts(pulumi.ComponentResource):
     """All hosts of the inventory. `receipts` maps each to the revision it confirmed.
 
     Settings are applied after `after`: what hosts read while they apply them. Shipping a bundle waits for nothing.
+    `order` maps a host to those whose settings are applied before its own: with a failure there it is not reached.
     """
 
     receipts: pulumi.Output[dict[str, str]]
@@ -65,6 +67,7 @@ class Hosts(pulumi.ComponentResource):
         ssh: Ssh,
         contents: pulumi.Output[Mapping[str, str]],
         revisions: pulumi.Output[Mapping[str, str]],
+        order: pulumi.Output[Mapping[str, Sequence[str]]],
         certificate_sha256: pulumi.Input[str],
         ca_sha256: pulumi.Input[str],
         after: Sequence[pulumi.Resource],
@@ -73,6 +76,7 @@ class Hosts(pulumi.ComponentResource):
         super().__init__("internal-tls:index:Hosts", name, None, opts)
         digest, packed = pack_bundle(HOST_FILES)
         installer = (HOST_FILES / "install.sh").read_text(encoding="utf-8")
+        commands: dict[str, pulumi.Resource] = {}
         confirmed: dict[str, pulumi.Output[str]] = {}
         for host in hosts:
             connection = _connection(host, ssh)
@@ -86,13 +90,16 @@ class Hosts(pulumi.ComponentResource):
             )
             known = pulumi.Output.all(contents, revisions, certificate_sha256, ca_sha256)
             settings = known.apply(partial(_settings, host.name))
+            # Resolved when every host's command is there: the program has run to its end by then.
+            waits_for = order.apply(partial(_predecessors, host.name, commands, [bundle, *after]))
             applied = _command(
                 f"hosts.{host.name}",
                 command=f"{host.sudo}timeout --kill-after=15 {ssh.timeout_seconds} /opt/voiceai/update.sh --settings -",
                 stdin=settings,
                 connection=connection,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[bundle, *after]),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=waits_for),
             )
+            commands[host.name] = applied
             confirmed[host.name] = applied.stdout.apply(receipt)
         self.receipts = pulumi.Output.all(**confirmed)
         self.register_outputs({"receipts": self.receipts})
@@ -103,6 +110,15 @@ def _settings(host: str, known: list[Any]) -> str:
     return host_settings(
         contents[host], revision=revisions[host], certificate_sha256=certificate_sha256, ca_sha256=ca_sha256
     )
+
+
+def _predecessors(
+    host: str,
+    commands: Mapping[str, pulumi.Resource],
+    always: Sequence[pulumi.Resource],
+    order: Mapping[str, Sequence[str]],
+) -> list[pulumi.Resource]:
+    return [*always, *(commands[earlier] for earlier in order.get(host, ()))]
 
 
 def _connection(host: Host, ssh: Ssh) -> remote.ConnectionArgs:

@@ -13,7 +13,7 @@ The provider classes are pickled by reference: do not rename this module or the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -25,7 +25,7 @@ from rollout.render import generation, host_content
 from rollout.rules import standing
 from rollout.steps import GENERATION, TRACKS
 
-FIELDS = ("confirmed", "attempted", "revisions", "move", "contents", "generation", "standing")
+FIELDS = ("confirmed", "attempted", "revisions", "move", "order", "contents", "generation", "standing")
 """What the ledger holds. All of it is derived from the record; `contents` is each host's settings text."""
 
 
@@ -73,6 +73,7 @@ class Ledger(Resource, module="tls", name="Ledger"):
     attempted: pulumi.Output[Any]
     revisions: pulumi.Output[Mapping[str, str]]
     move: pulumi.Output[str]
+    order: pulumi.Output[Mapping[str, Sequence[str]]]
     contents: pulumi.Output[Mapping[str, str]]
     generation: pulumi.Output[str]
     standing: pulumi.Output[Mapping[str, Mapping[str, str]]]
@@ -114,7 +115,7 @@ class GuardProvider(ResourceProvider):
             raise RuntimeError(
                 f"destroy refused: {GENERATION} is {props['generation']}, hosts hold these certificates and may serve "
                 "them. Nothing was deleted and no host was touched. Set the steps back one by one "
-                "(`pulumi stack output postgres` names the next: `back`), down to "
+                "(`pulumi stack output postgres` and `redis` name the next: `back`), down to "
                 f"`pulumi config set {GENERATION} 0` and `pulumi up`; then `pulumi destroy` passes."
             )
 

@@ -12,35 +12,66 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rollout.steps import POSTGRES  # noqa: E402 - the project root comes first
+from rollout.steps import ROWS, TRACKS, VARIABLES, Row, initial_settings, stages  # noqa: E402 - the project root comes first
 
 DOCUMENTS = ("README.md", "docs/architecture.md")
 
 
 def steps_table() -> str:
     """The README's table: variable, what it does, how to go back."""
-    rows = ["| step | set | what it does | back |", "|---|---|---|---|"]
-    for number, step in enumerate(POSTGRES, start=1):
-        ahead = "" if step.offered else " *(a later version)*"
-        optional = " (optional)" if step.optional else ""
-        # A variable with two steps goes back one at a time.
-        before = next((s.target for s in reversed(POSTGRES[: number - 1]) if s.key == step.key), step.initial)
-        back = f"`{step.key}` = `{before}`"
-        rows.append(f"| {number}{optional} | `{step.key}` = `{step.target}` | {step.does}{ahead} | {back} |")
-    return "\n".join(rows)
+    lines = ["| step | set | what it does | back |", "|---|---|---|---|"]
+    for row in ROWS:
+        optional = " (optional)" if row.optional else ""
+        cells = (
+            f"{place(row)}{optional}",
+            f"`{row.key}` = `{row.target}`",
+            row.does,
+            f"`{row.key}` = `{lower(row)}`",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def steps_diagram() -> str:
-    """The steps and their ways back as a Mermaid state diagram; dashed ones are not offered yet."""
-    offered = [step for step in POSTGRES if step.offered]
-    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> s0", "    s0: plaintext everywhere"]
-    for number, step in enumerate(offered, start=1):
+    """The steps and their ways back as a Mermaid state diagram, the two tracks side by side."""
+    shared = [row for row in ROWS if all(row in rows for rows in TRACKS.values())]
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> start", "    start: plaintext everywhere"]
+    lines += _line(shared, "start", "s", "    ")
+    last = f"s{len(shared) - 1}"
+    lines += [f"    {last} --> tracks", f"    tracks --> {last}", "    state tracks {"]
+    for number, (track, rows) in enumerate(TRACKS.items()):
+        lines += ["        --"] if number else []
+        lines += [f"        [*] --> {track}", f"        {track}: {track} in plaintext"]
+        lines += _line([row for row in rows if row not in shared], track, track, "        ", first=len(shared))
+    return "\n".join([*lines, "    }", "```"])
+
+
+def _line(rows: list[Row], begin: str, prefix: str, indent: str, first: int = 0) -> list[str]:
+    lines = []
+    before = begin
+    for number, row in enumerate(rows, start=first):
+        name = f"{prefix}{number}"
         lines += [
-            f"    s{number}: {step.key} {step.target}",
-            f"    s{number - 1} --> s{number}: {step.initial} → {step.target}",
-            f"    s{number} --> s{number - 1}: {step.target} → {step.initial}",
+            # Mermaid takes `<app>` for a tag.
+            f"{indent}{name}: {number} {row.key.replace('<app>', 'APP')} {row.target}",
+            f"{indent}{before} --> {name}: {lower(row)} → {row.target}",
+            f"{indent}{name} --> {before}: {row.target} → {lower(row)}",
         ]
-    return "\n".join([*lines, "```"])
+        before = name
+    return lines
+
+
+def place(row: Row) -> str:
+    """Where the table has a row: `1` where tracks share it, else `postgres 2`."""
+    places = [(track, rows.index(row)) for track, rows in TRACKS.items() if row in rows]
+    track, number = places[0]
+    return str(number) if len(places) > 1 else f"{track} {number}"
+
+
+def lower(row: Row) -> str:
+    """The value to which taking the row back leads. An app stands for all of them."""
+    settings = initial_settings({"<app>": [variable.uses for variable in VARIABLES.values()]})
+    return next(stage.lower for track in TRACKS for stage in stages(track, settings) if stage.row == row)
 
 
 PARTS = {"steps-table": steps_table, "steps-diagram": steps_diagram}

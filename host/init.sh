@@ -11,7 +11,7 @@ BUNDLE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 usage() {
   cat <<'TEXT'
 usage: init.sh [--settings FILE]    bring certificates and server configuration to disk; restarts nothing
-       init.sh --check [--roles postgres,pgbouncer,redis,app]
+       init.sh --check [--roles postgres,pgbouncer,redis,otel,app]
                                     list what this host needs beforehand
        init.sh --help
 
@@ -19,7 +19,7 @@ Without --settings it takes what was verified last on this host, so it may run a
 nothing. A certificate that fails a check is refused, and what was there stays.
 
 Reads      /etc/voiceai/{postgres_password,redis_password,environment,compose.env}, /var/lib/voiceai/settings.verified
-Writes     /etc/ssl/internal, /etc/voiceai/{postgres,pgbouncer,redis}
+Writes     /etc/ssl/internal, /etc/voiceai/{postgres,pgbouncer,redis,otel}
 Exit       0 done or nothing to do · 2 bad input · 3 refused, what was there stays · 5 an update is under way
 TEXT
 }

@@ -80,14 +80,17 @@ ask_as_edited() {
 
 # usage: verify_only
 verify_only() {
+  local status=0
   read_verified NOW || problem '--verify-only: nothing was verified on this host yet' || exit "$EXIT_REFUSED"
   name_containers NOW || exit "$EXIT_STUCK"
   if has_servers NOW; then inspect_servers NOW; fi
   if [[ -e $VOICEAI_STATE/intent ]]; then say 'an update was interrupted, see --status: the next update puts it back first'; fi
-  verify_settings NOW || {
+  verify_settings NOW || status=$EXIT_STUCK
+  if ((${#CHECKS[@]})); then printf '%s\n' "${CHECKS[@]}"; fi
+  if ((status)); then
     say "revision ${NOW[REVISION]} does not hold: $REASON"
-    exit "$EXIT_STUCK"
-  }
+    exit "$status"
+  fi
   admin_close
   say "revision ${NOW[REVISION]} holds"
   print_receipt

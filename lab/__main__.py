@@ -1,4 +1,4 @@
-"""`python -m lab up | down | status | ssh HOST [COMMAND…] | reboot HOST | images`."""
+"""`python -m lab up | apps | down | status | ssh HOST [COMMAND…] | reboot HOST | images`."""
 
 import argparse
 import os
@@ -30,17 +30,20 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lab", description="The real servers and two hosts on one machine.")
+    parser = argparse.ArgumentParser(
+        prog="python -m lab", description="The real servers and eight hosts on one machine."
+    )
     which = argparse.ArgumentParser(add_help=False)
     which.add_argument("--lab", default=DEFAULT_ID, metavar="ID", help="several labs live side by side (default: lab)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("images", help="build the lab's images that are missing")
     commands.add_parser("up", parents=[which], help="start the lab, or go on where an interrupted start ended")
+    commands.add_parser("apps", parents=[which], help="start the apps; the first `pulumi up` starts the servers")
     down = commands.add_parser("down", parents=[which], help="remove the lab: containers, network, volumes, folder")
     down.add_argument("--all", action="store_true", help="every lab of this checkout")
     down.add_argument("--quiet", action="store_true", help="say nothing unless it fails")
     commands.add_parser("status", parents=[which], help="what of the lab exists")
-    reboot = commands.add_parser("reboot", parents=[which], help="reboot a host, its servers included")
+    reboot = commands.add_parser("reboot", parents=[which], help="reboot a host, its containers included")
     reboot.add_argument("host", choices=HOSTS)
     ssh = commands.add_parser("ssh", parents=[which], help="a shell, or one command, on a host")
     ssh.add_argument("host", choices=HOSTS)
@@ -59,6 +62,10 @@ def _run(chosen: argparse.Namespace) -> int:
         case "up":
             lab.up()
             say(f"  the lab {lab.name} is up: `. {lab.layout.env_file}` gives a shell in which pulumi works on it")
+            say(f"  the first `pulumi up` starts the servers; after it, `{_again(lab, 'apps')}` starts the apps")
+        case "apps":
+            lab.start_apps()
+            say(f"  the apps of the lab {lab.name} take requests")
         case "status":
             return _status(lab)
         case "reboot":
@@ -66,6 +73,11 @@ def _run(chosen: argparse.Namespace) -> int:
         case "ssh":
             _ssh(lab, chosen.host, chosen.argv)
     return 0
+
+
+def _again(lab: Lab, command: str) -> str:
+    which = "" if lab.layout.lab_id == DEFAULT_ID else f" --lab {lab.layout.lab_id}"
+    return f".venv/bin/python -m lab {command}{which}"
 
 
 def _ssh(lab: Lab, host: str, argv: Sequence[str]) -> None:

@@ -74,6 +74,11 @@ def list_ids(kind: str, *filters: str) -> list[str]:
     return docker(kind, "ls", *everything, "--quiet", *wanted).split()
 
 
+def list_running(*filters: str) -> list[str]:
+    """Identifiers of the running containers that match every filter."""
+    return docker("container", "ls", "--quiet", *(a for one in filters for a in ("--filter", one))).split()
+
+
 def remove(kind: str, names: Sequence[str]) -> None:
     """Remove containers (with their anonymous volumes), networks or volumes. What is gone already is no error."""
     if not names:

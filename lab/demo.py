@@ -1,4 +1,5 @@
-"""`make demo`: Postgres goes from plaintext to TLS and back while requests keep succeeding, and the figures are shown.
+"""`make demo`: Postgres and Redis go from plaintext to TLS and back while requests keep succeeding, and what each step
+cost is shown.
 
 Leaves the lab up with all steps taken, so that one can look around.
 """
@@ -7,23 +8,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from lab import report, walk
+from lab import figures, report
 from lab.containers import DockerError
 from lab.errors import LabError
 from lab.lab import Lab
 from lab.layout import DEFAULT_ID
 from lab.measure import LoadInvalid
 from lab.traffic import Traffic
+from lab.walk import Walker, report_path
 from toolchain.errors import SetupError, end_on_sigterm
 from toolchain.progress import say
 
 LOOK_AROUND = """
 The lab is up, with all steps taken. Look around:
   . build/{lab}/env && pulumi stack output          where the rollout stands
-  . build/{lab}/env && pulumi config set PGBOUNCER_SERVER_TLS_SSLMODE disable && pulumi preview
+  . build/{lab}/env && pulumi config set REDIS_FORCE_TLS false && pulumi preview         a step back
+  . build/{lab}/env && pulumi config set POSTGRES_TLS_ENABLED off && pulumi preview      refused, with the reason
   .venv/bin/python -m lab ssh database /opt/voiceai/update.sh --status
   .venv/bin/python -m lab ssh database 'cd /opt/voiceai && docker compose exec -T voiceai-postgres psql -U voiceai \\
       -c "SELECT ssl, version FROM pg_stat_ssl WHERE pid=pg_backend_pid();"'
+  .venv/bin/python -m lab ssh api1 'grep -E "SSL|TLS" /opt/api/app.env; docker compose -f /opt/api/compose.yaml ps'
 Take it down: make lab-down"""
 
 
@@ -31,20 +35,20 @@ def run(rounds: int) -> int:
     """Lab, rollout, table, `build/demo.json`. 1 when a request failed, else 0."""
     lab = Lab()
     lab.up()
-    walker = walk.Walker(lab)
+    walker = Walker(lab)
     walker.to_start()
     with Traffic(lab, "demo") as traffic:
         traffic.wait_until_flowing()
-        steps = list(walker.rounds(rounds, traffic))
+        walked = [walker.round(traffic) for _ in range(rounds)]
     requests = traffic.requests()
-    for move in walk.forward():
-        walker.set(move.key, move.value)
-        walker.up()
-    measured = walk.over_rounds(walk.rows(steps, requests))
-    failed = walk.failures(steps, requests)
-    path = walk.report_path(lab, "demo")
-    report.write(path, {"steps": measured, "failures": failed})
-    print(walk.table(measured))
+    walker.to_end()
+    measured = figures.over_rounds(figures.rows(walked, requests))
+    kinds = figures.totals(requests)
+    failed = figures.failures([step for one in walked for step in one.steps], requests)
+    path = report_path(lab, "demo.json")
+    report.write(path, {"steps": measured, "kinds": kinds, "failures": failed})
+    print(figures.table(measured, figures.MOVES))
+    print(f"\n{figures.table(kinds, figures.KINDS)}")
     print(
         f"\nThe same in {path.relative_to(lab.layout.project)}. A step's noise is a quiet window against another one."
     )

@@ -1,7 +1,7 @@
-"""The lab's containers: the two hosts and the stand-in for Secrets Manager.
+"""The lab's containers: the hosts, what sends the load, and the stand-in for Secrets Manager.
 
-A host's own directories are mounted from the lab's folder; `/opt` and `/var/lib/voiceai` live in the container and so
-survive its reboot, as a disk does, and end with the lab.
+A host's own directories are mounted from the lab's folder; `/opt/voiceai` and `/var/lib/voiceai` live in the container
+and so survive its reboot, as a disk does, and end with the lab.
 """
 
 import hashlib
@@ -9,48 +9,49 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from ipaddress import IPv4Network
 from pathlib import Path
+from typing import TypeVar
 
-from lab import containers, images
+from lab import containers, images, network
 from lab.containers import DockerError, docker
 from lab.errors import LabError
 from lab.files import free_ports, write
 from lab.layout import (
-    APP_DNS,
+    APP_HOSTS,
+    APP_OF,
     COMPOSE_LABEL,
-    DATABASE_DNS,
     HOSTS,
     LABEL_CHECKOUT,
     LABEL_ID,
     LABEL_LAB,
+    LOAD_DNS,
     MOTO,
-    PGBOUNCER,
-    POSTGRES,
-    REDIS,
-    REDIS_TLS,
     SECRETS_DNS,
     SERVER_PORTS,
     SSH,
     Layout,
     checkout_digest,
+    dns,
 )
 
-# The database host's ports → the containers behind them, by the names that compose gives them on the network.
-FORWARDS = {
-    PGBOUNCER: "voiceai-pgbouncer:5432",
-    POSTGRES: "voiceai-postgres:5432",
-    REDIS: "voiceai-redis:6379",
-    REDIS_TLS: "voiceai-redis:6380",
-}
-_ALIASES = {"database": DATABASE_DNS, "app": APP_DNS}
 _SPEC = "internal-tls.spec"
 _BOOT_SECONDS = 120.0
 _PORT_ATTEMPTS = 3
 _KINDS = ("container", "network", "volume")
 _MOST_THINGS = 100
-_SERVERS_STOP_SECONDS = "20"
+# What dockerd gives its containers when the machine goes down (--shutdown-timeout).
+_STOP_SECONDS = "15"
+# Docker makes several containers at once; more than a few only wait for each other.
+_AT_ONCE = 6
+
+Thing = TypeVar("Thing")
+
+# How a container is run: given the digest of how, which becomes one of its labels.
+Recipe = Callable[[str], list[str]]
 
 
 def labels(layout: Layout) -> dict[str, str]:
@@ -58,10 +59,11 @@ def labels(layout: Layout) -> dict[str, str]:
     return {LABEL_LAB: layout.name, LABEL_ID: layout.lab_id, LABEL_CHECKOUT: checkout_digest(layout.project)}
 
 
-def ensure_network(layout: Layout) -> None:
-    """The network that hosts, servers and moto share."""
-    if not containers.list_ids("network", f"name=^{layout.name}$"):
-        docker("network", "create", *containers.labels(labels(layout)), layout.name)
+def side_by_side(do: Callable[[Thing], object], things: Iterable[Thing]) -> None:
+    """Do it for each, several at once. Raises what the first that failed raised, when all have ended."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for done in [pool.submit(do, thing) for thing in things]:
+            done.result()
 
 
 def machine_ports(layout: Layout) -> dict[str, int]:
@@ -75,27 +77,44 @@ def machine_ports(layout: Layout) -> dict[str, int]:
     return chosen
 
 
-def ensure_containers(layout: Layout) -> None:
+def ensure_containers(layout: Layout, subnet: IPv4Network) -> None:
     """Create and start what is missing, then wait until everything answers. Raises LabError or DockerError."""
     for attempt in range(1, _PORT_ATTEMPTS + 1):
-        ports = machine_ports(layout)
+        wanted = _recipes(layout, subnet)
         try:
-            _ensure(layout.moto, partial(_moto, layout, ports))
-            for host in HOSTS:
-                _ensure(layout.host(host), partial(_host, layout, host, ports))
+            side_by_side(lambda item: _ensure(*item), wanted.items())
             break
         except DockerError as error:
             if not _port_taken(error) or attempt == _PORT_ATTEMPTS:
                 raise
             # Somebody else took a port since it was chosen: choose all anew, before anything depends on them.
-            containers.remove("container", [layout.moto, *map(layout.host, HOSTS)])
+            containers.remove("container", list(wanted))
             layout.ports.unlink()
     wait_for_moto(machine_ports(layout)[f"moto:{MOTO}"])
-    for host in HOSTS:
-        wait_for_boot(layout, host)
-        # The site's files belong to root on a real host, and init.sh insists on it.
-        private = containers.exec_in(layout.host(host), "find", "/etc/voiceai", "-maxdepth", "1", "-perm", "600")
-        containers.exec_in(layout.host(host), "chown", "0:0", *private.split())
+    network.lead_to_servers(layout.load_container, subnet)
+    side_by_side(partial(_make_ready, layout, subnet), HOSTS)
+
+
+def _recipes(layout: Layout, subnet: IPv4Network) -> dict[str, Recipe]:
+    """Each container's name and how it is run, the slowest first."""
+    ports = machine_ports(layout)
+    return {
+        layout.moto: partial(_moto, layout, subnet, ports),
+        **{layout.host(host): partial(_host, layout, subnet, host, ports) for host in HOSTS},
+        layout.load_container: partial(_load, layout, subnet),
+    }
+
+
+def _make_ready(layout: Layout, subnet: IPv4Network, host: str) -> None:
+    """What a host needs beyond its start: a way to the servers, and files that are root's."""
+    name = layout.host(host)
+    if host in APP_HOSTS:
+        network.lead_to_servers(name, subnet)
+    wait_for_boot(layout, host)
+    # The site's files belong to root on a real host, and init.sh insists on it.
+    places = ["/etc/voiceai", *([f"/opt/{APP_OF[host]}"] if host in APP_HOSTS else [])]
+    private = containers.exec_in(name, "find", *places, "-maxdepth", "1", "-perm", "600")
+    containers.exec_in(name, "chown", "0:0", *private.split())
 
 
 def _port_taken(error: DockerError) -> bool:
@@ -103,51 +122,66 @@ def _port_taken(error: DockerError) -> bool:
     return "already allocated" in text or ("already in use" in text and "address" in text)
 
 
-def _ensure(name: str, arguments: Callable[[str], list[str]]) -> None:
-    """Have a running container made with these arguments; what a former run left half-made is made anew."""
-    wanted = arguments("")
+def _ensure(name: str, recipe: Recipe) -> None:
+    """Have a running container made by that recipe; what a former run left half-made is made anew."""
+    wanted = recipe("")
     spec = hashlib.sha256("\0".join(wanted).encode()).hexdigest()[:16]
     found = containers.inspect(name)
     if found is not None and found["State"]["Status"] == "created":
         containers.remove("container", [name])
         found = None
     if found is None:
-        docker("run", "--detach", "--name", name, *arguments(spec))
+        docker("run", "--detach", "--name", name, *recipe(spec))
     elif found["Config"]["Labels"].get(_SPEC) != spec:
         raise LabError(f"{name} was made by another version of the lab: take it down first (`make lab-down`)")
     elif not found["State"]["Running"]:
         docker("start", name)
 
 
-def _host(layout: Layout, host: str, ports: dict[str, int], spec: str) -> list[str]:
+def _host(layout: Layout, subnet: IPv4Network, host: str, ports: dict[str, int], spec: str) -> list[str]:
     etc, tls = layout.etc(host), layout.tls(host)
     mounts = [
         *(f"{etc}:/etc/voiceai", f"{tls}:/etc/ssl/internal"),
         # Also under the machine's own names: compose.env uses those, as the machine's daemon resolves them.
         *(f"{etc}:{etc}", f"{tls}:{tls}"),
         f"{layout.ssh(host)}:/lab/ssh:ro",
+        "/var/run/docker.sock:/var/run/docker.sock",
     ]
-    environment: list[str] = []
     published = [SSH]
     if host == "database":
-        mounts.append("/var/run/docker.sock:/var/run/docker.sock")
         published += SERVER_PORTS
-        environment = [f"LAB_FORWARDS={' '.join(f'{port}:{target}' for port, target in FORWARDS.items())}"]
+        forwards = " ".join(f"{port}:{server}:{inside}" for port, (server, inside) in network.PUBLISHED.items())
+        special = ["--env", f"LAB_FORWARDS={forwards}"]
     else:
-        mounts.append(f"{layout.load}:/lab/load")
+        mounts.append(f"{layout.opt(host)}:/opt/{APP_OF[host]}")
+        special = ["--cap-add", "NET_ADMIN"]
     return [
-        *("--hostname", host, "--network", layout.name, "--network-alias", _ALIASES[host], "--stop-timeout", "5"),
+        *("--hostname", host, "--stop-timeout", "5"),
+        *network.attachment(layout, subnet, host, dns(host)),
         *containers.labels({**labels(layout), _SPEC: spec}),
         *(argument for port in published for argument in ("--publish", f"127.0.0.1:{ports[f'{host}:{port}']}:{port}")),
         *(argument for mount in mounts for argument in ("--volume", mount)),
-        *(argument for value in environment for argument in ("--env", value)),
+        *special,
         images.host_image(),
     ]
 
 
-def _moto(layout: Layout, ports: dict[str, int], spec: str) -> list[str]:
+def _load(layout: Layout, subnet: IPv4Network, spec: str) -> list[str]:
     return [
-        *("--hostname", "moto", "--network", layout.name, "--network-alias", SECRETS_DNS, "--stop-timeout", "2"),
+        *("--hostname", "load", "--init", "--stop-timeout", "2", "--cap-add", "NET_ADMIN"),
+        *network.attachment(layout, subnet, "load", LOAD_DNS),
+        *containers.labels({**labels(layout), _SPEC: spec}),
+        *("--volume", f"{layout.load}:/lab/load"),
+        # The CA as a client beside the apps has it: from one of their hosts.
+        *("--volume", f"{layout.tls(APP_HOSTS[0])}:/etc/ssl/internal:ro"),
+        images.load_image(),
+    ]
+
+
+def _moto(layout: Layout, subnet: IPv4Network, ports: dict[str, int], spec: str) -> list[str]:
+    return [
+        *("--hostname", "moto", "--stop-timeout", "2"),
+        *network.attachment(layout, subnet, "moto", SECRETS_DNS),
         *containers.labels({**labels(layout), _SPEC: spec}),
         *("--publish", f"127.0.0.1:{ports[f'moto:{MOTO}']}:{MOTO}"),
         images.moto_image(),
@@ -186,21 +220,26 @@ def wait_for_boot(layout: Layout, host: str) -> None:
 
 
 def reboot(layout: Layout, host: str) -> None:
-    """What a reboot of that machine does: everything on it stops; init.sh runs; then the servers start."""
-    servers = containers.list_ids("container", f"label={COMPOSE_LABEL}={layout.name}") if host == "database" else []
-    if servers:
-        docker("stop", "--time", _SERVERS_STOP_SECONDS, *servers, timeout=120)
-    docker("stop", layout.host(host))
-    docker("start", layout.host(host))
+    """What a reboot of that machine does: everything on it stops; init.sh runs; then its containers start."""
+    name = layout.host(host)
+    running = containers.list_running(f"label={COMPOSE_LABEL}={layout.project_of(host)}")
+    if running:
+        docker("stop", "--time", _STOP_SECONDS, *running, timeout=120)
+    docker("stop", name)
+    docker("start", name)
+    if host in APP_HOSTS:
+        network.lead_to_servers(name, network.subnet_of(layout))
     wait_for_boot(layout, host)
-    if servers:
-        docker("start", *servers)
+    # After their host: they share its network namespace, which is another one now.
+    if running:
+        docker("start", *running)
 
 
 def remove_everything(layout: Layout) -> list[str]:
-    """Remove every container, network and volume of the lab, the servers' included. Returns what was removed."""
+    """Remove every container, network and volume of the lab, servers and apps included. Returns what was removed."""
     removed: list[str] = []
-    wanted = [f"label={LABEL_LAB}={layout.name}", f"label={COMPOSE_LABEL}={layout.name}"]
+    projects = (f"label={COMPOSE_LABEL}={layout.project_of(host)}" for host in HOSTS)
+    wanted = [f"label={LABEL_LAB}={layout.name}", *projects]
     # Containers first, as they hold the others; again until nothing is left, as an interrupted `docker run` may still
     # be making one.
     while found := [(kind, one) for kind in _KINDS for one in _labelled(kind, wanted)]:

@@ -3,7 +3,10 @@
     lab = Lab()
     lab.up()
     subprocess.run(["pulumi", "up", "--yes"], cwd=lab.layout.project, env={**os.environ, **lab.environment()})
+    lab.start_apps()
     lab.down()
+
+The servers are started by the first `pulumi up`, so the apps come after it.
 
 `up` is idempotent and goes on where an interrupted one ended; `down` removes whatever there is of the lab, however
 little, and may be called twice.
@@ -11,13 +14,16 @@ little, and may be called twice.
 
 import json
 import shutil
+from functools import partial
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from lab import agent, containers, hosts, images, site, stack
+from lab import agent, apps, containers, hosts, images, network, site, stack
 from lab.containers import DockerError, docker
 from lab.errors import LabError
 from lab.layout import (
+    APP_HOSTS,
     COMPOSE_LABEL,
     DEFAULT_ID,
     HOSTS,
@@ -54,13 +60,24 @@ class Lab:
         images.ensure(self._progress)
         with held(self.layout.lock, what=f"the lab {self.name}"), self._progress(f"starting the lab {self.name}"):
             self._refuse_forgetful_moto()
-            host_keys = site.prepare(self.layout)
-            hosts.ensure_network(self.layout)
-            hosts.ensure_containers(self.layout)
-            ports = hosts.machine_ports(self.layout)
-            self._write_known_hosts(ports, host_keys)
+            labels = containers.labels(hosts.labels(self.layout))
+            subnet = network.ensure(self.layout, labels)
+            facts = self._facts(subnet)
+            hosts.ensure_containers(self.layout, subnet)
+            self._write_known_hosts(facts)
             agent.ensure(self.layout)
-            stack.ensure_stack(self.layout, ports, host_keys)
+            stack.ensure_stack(self.layout, facts)
+
+    def start_apps(self) -> None:
+        """Have the apps running, each replica taking requests; what runs is left as it is.
+
+        Raises LabError while the servers do not run; DockerError, with what the app said, when one stays unhealthy.
+        """
+        stopped = [name for name in map(self.layout.server, site.SERVERS) if not containers.is_running(name)]
+        if stopped:
+            raise LabError(f"the apps need the servers, and {', '.join(stopped)} does not run: `pulumi up` starts them")
+        with held(self.layout.lock, what=f"the lab {self.name}"), self._progress("starting the apps"):
+            hosts.side_by_side(partial(apps.start, self.layout), APP_HOSTS)
 
     def down(self) -> list[str]:
         """Remove the lab's containers, the servers' included, its network, volumes and folder; return what was removed.
@@ -80,7 +97,7 @@ class Lab:
         return removed
 
     def reboot(self, host: str) -> None:
-        """Reboot a host: its servers and the host stop; init.sh runs; then the servers start again."""
+        """Reboot a host: its containers and the host stop; init.sh runs; then what ran starts again."""
         self._known(host)
         with held(self.layout.lock, what=f"the lab {self.name}"), self._progress(f"rebooting {host}"):
             hosts.reboot(self.layout, host)
@@ -91,8 +108,24 @@ class Lab:
 
     def write_stack_config(self) -> Path:
         """Write the stack's configuration with every step at its initial value. Returns its path."""
-        stack.write_stack_config(self.layout, hosts.machine_ports(self.layout), site.prepare(self.layout))
+        stack.write_stack_config(self.layout, self._facts(network.subnet_of(self.layout)))
         return self.layout.stack_config
+
+    @property
+    def has_collector(self) -> bool:
+        """Whether the OpenTelemetry collector is part of the lab: it is where it could be built."""
+        return images.has_collector()
+
+    def block(self, host: str, port: int) -> None:
+        """Close one of the database host's ports for new connections from an app host: no answer, as a security
+        group does it."""
+        self._known(host)
+        network.block(self.layout.host(host), network.subnet_of(self.layout), port)
+
+    def unblock(self, host: str, port: int) -> None:
+        """Open it again."""
+        self._known(host)
+        network.unblock(self.layout.host(host), network.subnet_of(self.layout), port)
 
     def port(self, container: str, port: int) -> int:
         """The machine's port behind a container's (`database`, `app`, `moto`)."""
@@ -125,7 +158,8 @@ class Lab:
 
     def status(self) -> list[dict[str, Any]]:
         """What of the lab exists: one entry a container, with its state and the machine's ports."""
-        wanted = (f"label={LABEL_LAB}={self.name}", f"label={COMPOSE_LABEL}={self.name}")
+        projects = (f"label={COMPOSE_LABEL}={self.layout.project_of(host)}" for host in HOSTS)
+        wanted = (f"label={LABEL_LAB}={self.name}", *projects)
         entries: list[dict[str, Any]] = []
         for label in wanted:
             listed = docker("container", "ls", "--all", "--filter", label, "--format", "{{json .}}")
@@ -135,12 +169,18 @@ class Lab:
 
     def _known(self, host: str) -> None:
         if host not in HOSTS:
-            raise LabError(f"the lab has no host {host!r}; it has {' and '.join(HOSTS)}")
+            raise LabError(f"the lab has no host {host!r}; it has {', '.join(HOSTS)}")
         if not containers.is_running(self.layout.host(host)):
             raise LabError(f"{self.layout.host(host)} does not run: start the lab first (`python -m lab up`)")
 
-    def _write_known_hosts(self, ports: dict[str, int], host_keys: dict[str, str]) -> None:
-        lines = (f"[127.0.0.1]:{ports[f'{host}:{SSH}']} {host_keys[host]}\n" for host in HOSTS)
+    def _facts(self, subnet: IPv4Network) -> stack.Facts:
+        """What the configuration says of the lab; the site's files are written on the way."""
+        keys = site.prepare(self.layout, subnet, collector=self.has_collector)
+        ports = hosts.machine_ports(self.layout)
+        return stack.Facts(ports=ports, host_keys=keys, subnet=subnet, collector=self.has_collector)
+
+    def _write_known_hosts(self, facts: stack.Facts) -> None:
+        lines = (f"[127.0.0.1]:{facts.ports[f'{host}:{SSH}']} {facts.host_keys[host]}\n" for host in HOSTS)
         self.layout.known_hosts.write_text("".join(lines))
 
     def _refuse_forgetful_moto(self) -> None:

@@ -10,18 +10,46 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_ID = "lab"
-HOSTS = ("database", "app")
+
+APP_OF = {
+    "api1": "api",
+    "api2": "api",
+    "web": "web",
+    "voice": "voice",
+    "ops": "ops",
+    "worker": "worker",
+    "telpro": "telpro",
+}
+"""Each app host, and the app that runs there. `worker` is one that the seed does not know; `telpro` is Kamailio."""
+
+APP_HOSTS = tuple(APP_OF)
+HOSTS = ("database", *APP_HOSTS)
+HTTP_APPS = tuple(dict.fromkeys(app for app in APP_OF.values() if app != "telpro"))
 
 # Ports inside the containers.
 SSH = 22
 MOTO = 5000
 PGBOUNCER, POSTGRES, REDIS, REDIS_TLS = 5432, 5433, 6379, 6380
 SERVER_PORTS = (PGBOUNCER, POSTGRES, REDIS, REDIS_TLS)
+PROXY = 8000
+REPLICAS = (8001, 8002)
+SIP, GATEWAY = 5060, 5070
 
 # Names inside the lab's network.
 DATABASE_DNS = "db.lab.internal"
-APP_DNS = "app.lab.internal"
+LOAD_DNS = "load.lab.internal"
 SECRETS_DNS = "secretsmanager.lab.internal"
+
+# The last part of each address in the lab's subnet. The upper half is left to whatever else is started there.
+ADDRESSES = {
+    "database": 2,
+    "voiceai-postgres": 11,
+    "voiceai-pgbouncer": 12,
+    "voiceai-redis": 13,
+    **{host: 21 + number for number, host in enumerate(APP_HOSTS)},
+    "load": 41,
+    "moto": 42,
+}
 REGION = "eu-west-1"
 SECRETS_PREFIX = "voiceai/lab/"
 STACK = "lab"
@@ -38,6 +66,11 @@ _ID = re.compile(r"[a-z][a-z0-9-]{0,19}")
 def checkout_digest(project: Path) -> str:
     """Eight hex digits that tell this checkout from others on the machine."""
     return hashlib.sha256(str(project).encode()).hexdigest()[:8]
+
+
+def dns(host: str) -> str:
+    """A host's name in the lab's network."""
+    return DATABASE_DNS if host == "database" else f"{host}.lab.internal"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +104,15 @@ class Layout:
     def host(self, host: str) -> str:
         """The container name of a host."""
         return f"{self.name}-{host}"
+
+    def project_of(self, host: str) -> str:
+        """The compose project of what runs on a host."""
+        return self.name if host == "database" else f"{self.name}-{host}"
+
+    @property
+    def load_container(self) -> str:
+        """The container name of what sends the load."""
+        return f"{self.name}-load"
 
     @property
     def moto(self) -> str:
@@ -108,6 +150,11 @@ class Layout:
         return self.root / "ports.json"
 
     @property
+    def subnet(self) -> Path:
+        """The lab's subnet, chosen once."""
+        return self.root / "subnet"
+
+    @property
     def state(self) -> Path:
         """Pulumi's local backend."""
         return self.root / "state"
@@ -139,7 +186,11 @@ class Layout:
         """The host's own key and whom it lets in."""
         return self.root / "hosts" / host / "ssh"
 
+    def opt(self, host: str) -> Path:
+        """An app host's /opt/<app>: its compose file, `.env` and the app's env file."""
+        return self.root / "hosts" / host / f"opt-{APP_OF[host]}"
+
     @property
     def load(self) -> Path:
-        """The app host's /lab/load: the load's program, passwords and results."""
-        return self.root / "hosts" / "app" / "load"
+        """What sends the load has it as /lab/load: the program, passwords, results."""
+        return self.root / "load"

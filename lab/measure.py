@@ -1,6 +1,6 @@
 """What a step cost, from the requests that clients sent while it ran. Pure.
 
-A step is measured against quiet windows of the same length in the same run, because a machine's own noise (two cores
+A step is measured against quiet windows of the same length in the same round, because a machine's own noise (two cores
 under load) is of the same order as what is measured. Rules:
 
 * a request counts in a window when it overlaps it: it started before the window's end and ended after its start. A
@@ -93,6 +93,18 @@ def summarize(requests: Iterable[Request], window: Window) -> Summary:
     chosen = overlapping(requests, window)
     if not chosen:
         raise LoadInvalid(f"no request was sent within {window.seconds:.1f} s: the load does not run")
+    return _summary(chosen)
+
+
+def by_kind(requests: Iterable[Request]) -> dict[str, Summary]:
+    """Each kind's requests counted by themselves, kinds in the order of their names."""
+    kinds: dict[str, list[Request]] = {}
+    for request in requests:
+        kinds.setdefault(request.kind, []).append(request)
+    return {kind: _summary(kinds[kind]) for kind in sorted(kinds)}
+
+
+def _summary(chosen: Sequence[Request]) -> Summary:
     latencies = sorted(request.latency_ms for request in chosen)
     return Summary(
         requests=len(chosen),

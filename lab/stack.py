@@ -3,59 +3,106 @@
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lab import agent
+from lab import agent, apps, network
 from lab.errors import LabError
 from lab.files import ensure_secret, write
-from lab.layout import DATABASE_DNS, HOSTS, MOTO, REGION, SECRETS_PREFIX, SSH, STACK, Layout
+from lab.layout import (
+    APP_HOSTS,
+    APP_OF,
+    DATABASE_DNS,
+    HOSTS,
+    MOTO,
+    REDIS_TLS,
+    REGION,
+    SECRETS_PREFIX,
+    SSH,
+    STACK,
+    Layout,
+)
 from lab.site import AWS_CREDENTIALS
 from toolchain.env import engine_environment, shell_exports
 
 _NAMESPACE = "internal-tls"
-_ROLES = {"database": ["postgres", "pgbouncer", "redis"], "app": ["api"]}
 _INIT_SECONDS = 60.0
 
+# Every step at its initial value, in the order of the rollout; the apps' are with the apps.
+_STEPS = {
+    "PREPARED": "off",
+    "CERTIFICATE_GENERATION": 0,
+    "POSTGRES_TLS_ENABLED": "off",
+    "PGBOUNCER_SERVER_TLS_SSLMODE": "disable",
+    "PGBOUNCER_CLIENT_TLS_SSLMODE": "disable",
+    "POSTGRES_FORCE_SSL": "off",
+    "REDIS_TLS_ENABLED": "false",
+    "REDIS_FORCE_TLS": "false",
+}
 
-def configuration(ports: dict[str, int], host_keys: dict[str, str]) -> dict[str, Any]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the configuration takes from the running lab."""
+
+    ports: Mapping[str, int]
+    host_keys: Mapping[str, str]
+    subnet: IPv4Network
+    collector: bool
+
+
+def configuration(facts: Facts) -> dict[str, Any]:
     """The stack's configuration before the first step."""
+    names = dict.fromkeys(APP_OF.values())
     values: dict[str, Any] = {
-        "CERTIFICATE_GENERATION": 0,
-        "POSTGRES_TLS_ENABLED": "off",
-        "PGBOUNCER_SERVER_TLS_SSLMODE": "disable",
+        **_STEPS,
+        "REDIS_TLS_PORT": REDIS_TLS,
+        # The lab's whole rollout takes minutes; a site waits an hour before it closes a door.
+        "QUIET_MINUTES": 0,
+        "DRAIN_STRAGGLERS": "off",
+        "apps": {app: apps.declared(app) for app in names},
+        "furtherApps": ["worker"],
         "environment": "lab",
         "databaseDns": DATABASE_DNS,
         "secrets": {
             "prefix": SECRETS_PREFIX,
             "region": REGION,
-            "endpoint": f"http://127.0.0.1:{ports[f'moto:{MOTO}']}",
+            "endpoint": f"http://127.0.0.1:{facts.ports[f'moto:{MOTO}']}",
             "recoveryWindowDays": 0,
         },
-        "hosts": {
-            host: {
-                "address": "127.0.0.1",
-                "port": ports[f"{host}:{SSH}"],
-                "user": "root",
-                "hostKey": host_keys[host],
-                "roles": _ROLES[host],
-            }
-            for host in HOSTS
-        },
+        "hosts": {host: _host(facts, host) for host in HOSTS},
     }
     return {f"{_NAMESPACE}:{key}": value for key, value in values.items()}
 
 
-def write_stack_config(layout: Layout, ports: dict[str, int], host_keys: dict[str, str]) -> None:
+def _host(facts: Facts, host: str) -> dict[str, Any]:
+    """A host's entry. Pulumi comes by a port of this machine; the servers see a host by its address in the lab."""
+    servers = ["postgres", "pgbouncer", "redis", *(["otel"] if facts.collector else [])]
+    entry: dict[str, Any] = {
+        "address": "127.0.0.1",
+        "port": facts.ports[f"{host}:{SSH}"],
+        "user": "root",
+        "hostKey": facts.host_keys[host],
+        "roles": [APP_OF[host]] if host in APP_HOSTS else servers,
+    }
+    if host in APP_HOSTS:
+        entry["clientAddresses"] = [network.address(facts.subnet, host)]
+    return entry
+
+
+def write_stack_config(layout: Layout, facts: Facts) -> None:
     """Write the configuration with every step at its initial value. The stack's own salt is kept."""
     document = _read(layout.stack_config)
-    document["config"] = configuration(ports, host_keys)
+    document["config"] = configuration(facts)
     write(layout.stack_config, yaml.safe_dump(document, sort_keys=False))
 
 
-def ensure_stack(layout: Layout, ports: dict[str, int], host_keys: dict[str, str]) -> None:
+def ensure_stack(layout: Layout, facts: Facts) -> None:
     """Have the stack in the lab's backend, its configuration and the `env` file. What exists is kept."""
     ensure_secret(layout.passphrase)
     layout.state.mkdir(parents=True, exist_ok=True)
@@ -63,7 +110,7 @@ def ensure_stack(layout: Layout, ports: dict[str, int], host_keys: dict[str, str
     if "encryptionsalt" not in _read(layout.stack_config):
         _init(layout)
     if "config" not in _read(layout.stack_config):
-        write_stack_config(layout, ports, host_keys)
+        write_stack_config(layout, facts)
 
 
 def variables(layout: Layout) -> dict[str, str]:

@@ -13,16 +13,14 @@ from typing import Any
 
 from pki.names import NotAName, normalise
 from pki.request import CertificateRequest, RequestError
-from rollout.declared import CertificateSpec, Declared, Site
-from rollout.reader import ConfigError, Reader, decoded, shown, whole
-from rollout.steps import APP_ORDER, SERVER_ROLES, SWITCH, TRACKS, Step, initial_settings, offered_steps
+from rollout.apps import read_apps
+from rollout.declared import CertificateSpec, Declared, Site, in_order
+from rollout.inventory import NAME, SERVICES, Host, read_further, read_hosts
+from rollout.reader import ConfigError, Reader, decoded, shown
+from rollout.steps import APP, ATTRIBUTES, ENTRIES, OFF_ON, VARIABLES, initial_attributes, initial_settings
 
-SERVICES = ("voiceai-postgres", "voiceai-pgbouncer", "voiceai-redis")
-"""Compose service names of the three servers: what containers dial."""
-
-STEP_KEYS = tuple(dict.fromkeys(step.key for step in TRACKS["postgres"] if "<app>" not in step.key))
 KEYS = (
-    *STEP_KEYS,
+    *(entry.key for entry in ENTRIES if not entry.key.startswith(APP)),
     "environment",
     "databaseDns",
     "certificate",
@@ -30,36 +28,19 @@ KEYS = (
     "hosts",
     "apps",
     "furtherApps",
+    "leaving",
     "sshPrivateKeyFile",
     "sshPrivateKey",
     "hostTimeoutSeconds",
 )
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_ADDRESS = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
-_HOST_KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]{40,}( .*)?")
-_PREFIX = re.compile(r"[A-Za-z0-9/_+=.@-]{0,400}")
+PLAINTEXT_REDIS_PORT = "6379"
+
+_PREFIX = re.compile(r"[A-Za-z0-9/_.@-]{0,400}")
+"""Fewer characters than Secrets Manager allows: those that a host's settings may have."""
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-_WORDS = {"on": "on", "true": "on", "off": "off", "false": "off"}
 _RECOVERY_DAYS = (0, *range(7, 31))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """How to reach a host. `host_key` is the one public key that is accepted from it."""
-
-    name: str
-    address: str
-    port: int
-    user: str
-    host_key: str
-    roles: tuple[str, ...]
-
-    @property
-    def sudo(self) -> str:
-        """What a command is prefixed with; "" for root."""
-        return "" if self.user == "root" else "sudo -n "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +88,15 @@ def parse(raw: Mapping[str, str]) -> Configuration:
     read = Reader()
     read.unknown("", raw, KEYS, "variable")
     values = {key: decoded(raw[key]) for key in raw if key in KEYS}
-    settings = _settings(read, values)
-    hosts, apps = _hosts(read, values)
-    _apps(read, values, apps)
+    further = read_further(read, values.get("furtherApps"))
+    hosts, specs = read_hosts(read, values.get("hosts"), further)
+    running = in_order((role for spec in specs.values() for role in spec.roles), further)
+    apps = read_apps(read, values.get("apps"), running, specs)
+    settings = {**_settings(read, values), **apps.settings}
+    attributes = {**_attributes(read, values), **apps.attributes}
+    leaving = _leaving(read, values.get("leaving"))
     environment = read.text(
-        "environment", values.get("environment"), pattern=_NAME, wanted="a name such as staging or production"
+        "environment", values.get("environment"), pattern=NAME, wanted="a name such as staging or production"
     )
     dns = _dns(read, values.get("databaseDns"))
     secrets = _secrets(read, values, environment)
@@ -136,8 +121,10 @@ def parse(raw: Mapping[str, str]) -> Configuration:
         raise ConfigError(tuple(read.problems))
     if request is None:  # _request reported why
         raise AssertionError("a missing request is always a problem")
+    uses = {name: app.uses for name, app in apps.contracts.items()}
     declared = Declared(
-        settings=settings,
+        settings={key: settings[key] for key in initial_settings(uses)},
+        attributes={key: attributes[key] for key in initial_attributes(uses)},
         certificate=CertificateSpec(
             names=request.names, key_type=request.key_type, days=request.days, request=request.digest()
         ),
@@ -147,7 +134,9 @@ def parse(raw: Mapping[str, str]) -> Configuration:
             secrets_prefix=secrets.prefix,
             region=secrets.region,
         ),
-        hosts={host.name: host.roles for host in hosts},
+        hosts=specs,
+        apps=apps.contracts,
+        leaving=leaving,
     )
     return Configuration(declared=declared, request=request, hosts=hosts, ssh=ssh, secrets=secrets)
 
@@ -163,115 +152,35 @@ def _dns(read: Reader, value: Any) -> str:
         return ""
 
 
+def _leaving(read: Reader, value: Any) -> tuple[str, ...]:
+    names = read.words("leaving", value)
+    for name in names:
+        if not NAME.fullmatch(name):
+            read.wrong("leaving", f"{shown(name)} is not the name of an app")
+    return names
+
+
 def _settings(read: Reader, values: Mapping[str, Any]) -> dict[str, str]:
-    settings = initial_settings()
-    offered = {step.key: step for step in offered_steps()}
-    for number, step in enumerate(TRACKS["postgres"], start=1):
-        value = values.get(step.key)
-        if value is None or "<app>" in step.key:
-            continue
-        spoken = _spoken(step, value)
-        if spoken is None:
-            wanted = "a whole number from 0 on" if not step.values else "one of " + ", ".join(step.values)
-            read.wrong(step.key, f"{shown(value)} is not {wanted}")
-        elif step.key in offered:
-            settings[step.key] = spoken
-        elif spoken != step.initial:
-            _not_offered(read, step.key, spoken, number)
-            break
-    return settings
+    return {
+        key: read.choice(key, values.get(key), values=variable.values, default=variable.initial)
+        for key, variable in VARIABLES.items()
+        if not key.startswith(APP)
+    }
 
 
-def _not_offered(read: Reader, key: str, value: str, number: int) -> None:
-    last = max(n for n, step in enumerate(TRACKS["postgres"], start=1) if step.offered)
-    read.wrong(
-        key,
-        f"{value} is step {number} of {len(TRACKS['postgres'])} on the postgres track, and this version applies the "
-        f"steps up to {last}; leave it out for now",
-    )
+def _attributes(read: Reader, values: Mapping[str, Any]) -> dict[str, str]:
+    def count(key: str, allowed: range) -> str:
+        return str(read.count(key, values.get(key), allowed=allowed, default=int(ATTRIBUTES[key].initial)))
 
-
-def _spoken(step: Step, value: Any) -> str | None:
-    """The value in the step's own words, None where it is none of them. YAML's `on`, `true` and the texts agree."""
-    if not step.values:
-        number = whole(value)
-        return str(number) if number is not None and number >= 0 else None
-    word = {True: "true", False: "false"}.get(value, value) if isinstance(value, bool) else value
-    if not isinstance(word, str):
-        return None
-    word = word.lower()
-    if step.values == SWITCH:
-        word = _WORDS.get(word, word)
-    return word if word in step.values else None
-
-
-def _hosts(read: Reader, values: Mapping[str, Any]) -> tuple[tuple[Host, ...], set[str]]:
-    further = read.words("furtherApps", values.get("furtherApps"))
-    known_roles = {*SERVER_ROLES, *APP_ORDER, *further}
-    declared = read.mapping("hosts", values.get("hosts"))
-    if not declared:
-        read.wrong("hosts", "there is no host; declare at least the database host with its roles")
-    hosts = [_host(read, name, declared[name], known_roles) for name in sorted(declared)]
-    for role in SERVER_ROLES if declared else ():
-        runs = [host.name for host in hosts if role in host.roles]
-        if len(runs) != 1:
-            so = "no host has" if not runs else f"{' and '.join(runs)} have"
-            read.wrong("hosts", f"{so} the role {role}; exactly one host runs it")
-    return tuple(hosts), {role for host in hosts for role in host.roles} - set(SERVER_ROLES)
-
-
-def _host(read: Reader, name: str, value: Any, known_roles: set[str]) -> Host:
-    where = f"hosts.{name}"
-    if not _NAME.fullmatch(name):
-        read.wrong(where, "a host's name is lower-case letters, digits and hyphens")
-    fields = read.mapping(where, value)
-    read.unknown(f"{where}.", fields, ("address", "port", "user", "hostKey", "roles"), "field of a host")
-    roles = read.words(f"{where}.roles", fields.get("roles"))
-    if not roles:
-        read.wrong(f"{where}.roles", "it is missing; list what the host runs: postgres, pgbouncer, redis, or apps")
-    read.unknown(f"{where}.roles: ", roles, known_roles, "server or app (further apps go into furtherApps)")
-    return Host(
-        name=name,
-        address=read.text(
-            f"{where}.address", fields.get("address"), pattern=_ADDRESS, wanted="a name or an IP address"
-        ),
-        port=read.count(f"{where}.port", fields.get("port"), allowed=range(1, 65536), default=22),
-        user=read.text(
-            f"{where}.user",
-            fields.get("user"),
-            pattern=re.compile(r"[a-z_][a-z0-9_-]{0,31}"),
-            wanted="a user name",
-            default="root",
-        ),
-        host_key=read.text(
-            f"{where}.hostKey",
-            fields.get("hostKey"),
-            pattern=_HOST_KEY,
-            wanted="the host's public key, as `ssh-keyscan -t ed25519 ADDRESS` prints it after the address",
-        ),
-        roles=tuple(sorted(set(roles))),
-    )
-
-
-def _apps(read: Reader, values: Mapping[str, Any], running: set[str]) -> None:
-    apps = read.mapping("apps", values.get("apps"))
-    read.unknown("apps.", apps, running, "app on any host")
-    for number, step in enumerate(TRACKS["postgres"], start=1):
-        variable = step.key.removeprefix("apps.<app>.")
-        if variable == step.key:
-            continue
-        for app in sorted(running & apps.keys()):
-            fields = read.mapping(f"apps.{app}", apps[app])
-            read.unknown(f"apps.{app}.", fields, (variable,), "variable of an app")
-            if variable not in fields:
-                continue
-            spoken = _spoken(step, fields[variable])
-            if spoken is None:
-                read.wrong(
-                    f"apps.{app}.{variable}", f"{shown(fields[variable])} is not one of {', '.join(step.values)}"
-                )
-            elif spoken != step.initial:
-                _not_offered(read, f"apps.{app}.{variable}", spoken, number)
+    drain = ATTRIBUTES["DRAIN_STRAGGLERS"]
+    port = count("REDIS_TLS_PORT", range(1, 65536))
+    if port == PLAINTEXT_REDIS_PORT:
+        read.wrong("REDIS_TLS_PORT", f"{port} is the plaintext listener's; set it to another port, such as 6380")
+    return {
+        "REDIS_TLS_PORT": port,
+        "QUIET_MINUTES": count("QUIET_MINUTES", range(0, 7 * 24 * 60 + 1)),
+        drain.key: read.choice(drain.key, values.get(drain.key), values=OFF_ON, default=drain.initial),
+    }
 
 
 def _secrets(read: Reader, values: Mapping[str, Any], environment: str) -> SecretsManager:

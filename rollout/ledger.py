@@ -7,19 +7,24 @@ Invariants:
 * nothing is accepted that `rules.move_violations` refuses;
 * while the last attempt is not confirmed, only the same declaration again or the way back is accepted;
 * a host's revision grows each time that its content changes, so that a step taken back after a failure runs again;
+* hosts that must follow one another (`rollout.turns`) still do when a move is tried again after a failure;
 * where nothing moved, the record is carried over to the letter: a second `up` changes nothing;
 * receipts without a record mean that the record was lost or replaced: refused, never guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rollout.declared import Declared
+from rollout.moves import describe, is_free
 from rollout.render import touched_hosts
-from rollout.rules import at_start, describe, move_violations
+from rollout.rules import Violation, at_start, inventory_violations, move_violations, state_violations
+from rollout.turns import turns
+
+Order = Mapping[str, tuple[str, ...]]
 
 
 class Refused(Exception):
@@ -32,12 +37,16 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What the ledger remembers. `revisions` maps each host to a count kept as text."""
+    """What the ledger remembers. `revisions` maps each host to a count kept as text.
+
+    `order` maps a host to those that must confirm the move before it is reached; hosts that wait for none are left out.
+    """
 
     confirmed: Declared
     attempted: Declared
     revisions: Mapping[str, str]
     move: str
+    order: Order = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON-like data for the resource's inputs."""
@@ -46,6 +55,7 @@ class Record:
             "attempted": self.attempted.to_plain(),
             "revisions": dict(self.revisions),
             "move": self.move,
+            "order": {host: list(earlier) for host, earlier in self.order.items()},
         }
 
     @classmethod
@@ -56,6 +66,7 @@ class Record:
             attempted=Declared.from_plain(plain["attempted"]),
             revisions=dict(plain["revisions"]),
             move=plain["move"],
+            order={host: tuple(earlier) for host, earlier in (plain.get("order") or {}).items()},
         )
 
 
@@ -74,17 +85,50 @@ def advance(record: Record | None, declared: Declared, receipts: Mapping[str, st
     if declared == record.attempted:
         return record
     pending = unconfirmed_hosts(record, receipts)
-    if pending:
-        # A host that is gone or wrongly declared must not hold the others up: the inventory may change by itself.
-        back = replace(record.confirmed, hosts=declared.hosts)
-        if declared not in (back, replace(record.attempted, hosts=declared.hosts)):
-            raise Refused((_still_pending(record, pending),))
-        return _moved(record, confirmed=back, declared=declared)
-    confirmed = record.attempted
-    violations = move_violations(confirmed, declared)
+    if not pending:
+        _refuse(move_violations(record.attempted, declared))
+        return _moved(record, confirmed=record.attempted, declared=declared)
+    retry, back = (_elsewhere_as(declared, target) for target in (record.attempted, record.confirmed))
+    if declared not in (retry, back):
+        raise Refused((_still_pending(record, pending),))
+    _refuse((*state_violations(declared.settings), *inventory_violations(record.attempted, declared)))
+    moved = _moved(record, confirmed=back, declared=declared)
+    if declared != retry:
+        return moved
+    return replace(moved, move=record.move, order=_among(record.order, declared.hosts))
+
+
+def _among(order: Order, hosts: Collection[str]) -> Order:
+    """The order among the hosts that are still there: who waited for one that has left waits for that one's own."""
+
+    def waits(host: str) -> Iterator[str]:
+        for earlier in order.get(host, ()):
+            yield from (earlier,) if earlier in hosts else waits(earlier)
+
+    kept = {host: tuple(dict.fromkeys(waits(host))) for host in order if host in hosts}
+    return {host: earlier for host, earlier in kept.items() if earlier}
+
+
+def _elsewhere_as(declared: Declared, target: Declared) -> Declared:
+    """`target` with what may change while it is pending as `declared` has it: the inventory and free attributes.
+
+    A host that is gone or an app that is wrongly declared must not hold the others up.
+    """
+    return replace(
+        declared,
+        settings={key: target.settings.get(key, value) for key, value in declared.settings.items()},
+        attributes={
+            key: value if is_free(key) else target.attributes.get(key, value)
+            for key, value in declared.attributes.items()
+        },
+        certificate=target.certificate,
+        site=target.site,
+    )
+
+
+def _refuse(violations: tuple[Violation, ...]) -> None:
     if violations:
         raise Refused(tuple(str(violation) for violation in violations))
-    return _moved(record, confirmed=confirmed, declared=declared)
 
 
 def _first(declared: Declared, receipts: Mapping[str, str]) -> Record:
@@ -97,9 +141,7 @@ def _first(declared: Declared, receipts: Mapping[str, str]) -> Record:
             )
         )
     start = at_start(declared)
-    violations = move_violations(start, declared)
-    if violations:
-        raise Refused(tuple(str(violation) for violation in violations))
+    _refuse(move_violations(start, declared))
     move = describe(start, declared).line or "first deployment, every variable at its initial value"
     return Record(confirmed=start, attempted=declared, revisions=dict.fromkeys(declared.hosts, "1"), move=move)
 
@@ -111,7 +153,8 @@ def _moved(record: Record, *, confirmed: Declared, declared: Declared) -> Record
         for host in declared.hosts
     }
     move = describe(record.attempted, declared).line or "attributes change, no host is touched"
-    return Record(confirmed=confirmed, attempted=declared, revisions=revisions, move=move)
+    order = turns(record.attempted, declared)
+    return Record(confirmed=confirmed, attempted=declared, revisions=revisions, move=move, order=order)
 
 
 def _still_pending(record: Record, pending: tuple[str, ...]) -> str:

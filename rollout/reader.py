@@ -9,6 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+_SWITCHED = {"off": 0, "false": 0, "on": 1, "true": 1}
+
+_PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.@-]+"
+ABSOLUTE_PATH = re.compile(rf"(?:/{_PART})+")
+"""A path that means the same to every shell and parser that it passes through."""
+PLAIN_PATH = re.compile(rf"/?{_PART}(?:/{_PART})*")
+"""The same, relative ones too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -90,6 +98,31 @@ class Reader:
             self.wrong(key, f"{shown(value)} is not a whole number {span(allowed)}")
             return default
         return number
+
+    def choice(self, key: str, value: Any, *, values: tuple[str, ...], default: str) -> str:
+        """One of `values` in their own words; `values` empty is a count."""
+        if value is None:
+            return default
+        word = spoken(values, value)
+        if word is None:
+            wanted = f"one of {', '.join(values)}" if values else "a whole number from 0 on"
+            self.wrong(key, f"{shown(value)} is not {wanted}")
+            return default
+        return word
+
+
+def spoken(values: tuple[str, ...], value: Any) -> str | None:
+    """`value` in the words of `values`, None where it is none of them.
+
+    YAML's `on` and `true`, and those words as text in any case, mean the same: whichever the table says.
+    """
+    if not values:
+        number = whole(value)
+        return str(number) if number is not None and number >= 0 else None
+    word = str(value).lower() if isinstance(value, bool | str) else ""
+    if word in _SWITCHED and set(values) <= _SWITCHED.keys():
+        return values[_SWITCHED[word]]
+    return word if word in values else None
 
 
 def decoded(text: str) -> Any:

@@ -2,11 +2,14 @@
 
 Rules (the table in `steps.py` holds their data):
 
-* **state**: every `Need` of every step holds.
-* **move**: at most one step variable changes. Forward, every earlier step of its track is done. Back is legal
-  whenever the resulting state is usable: order binds forward moves only.
+* **state**: every `Need` of every row holds.
+* **move**: at most one step variable changes. Forward, every earlier row of its tracks is done. Back is legal
+  whenever the resulting state is usable and the row's limits hold: order binds forward moves only.
+* A step's attribute changes with its step, or alone while the step stands at its initial value. Free ones change with
+  anything.
 * A change of the certificate's request (names, key type, days) is a reissue: alone, or together with
   `CERTIFICATE_GENERATION`. A change of the inventory or of site attributes is a move of its own.
+* An app leaves the inventory only when `leaving` says that it is disconnected.
 
 Worked sequence: `off/disable` → POSTGRES_TLS_ENABLED=on (needs a certificate) → PGBOUNCER_SERVER_TLS_SSLMODE=verify-ca
 → back to disable → POSTGRES_TLS_ENABLED=off. Turning Postgres off while PgBouncer verifies is refused: the resulting
@@ -17,11 +20,37 @@ A `Violation` says what was asked, what is so, and what to do next. All violatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from rollout.declared import Declared
-from rollout.steps import GENERATION, TRACKS, Step, initial_settings, offered_steps, place_of, step_of
+from rollout.moves import (
+    attribute_change,
+    changed_attributes,
+    changed_keys,
+    inventory_changes,
+    is_free,
+    reissue_reasons,
+    removed_apps,
+    site_changes,
+    taken_rows,
+)
+from rollout.steps import (
+    GENERATION,
+    ROWS,
+    TRACKS,
+    Need,
+    app_of,
+    attribute_of,
+    for_app,
+    generic,
+    initial_settings,
+    keys_of,
+    length,
+    rank,
+    stages,
+    variable_of,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,127 +67,150 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """What differs between two declarations. `key` is None where no step variable changes."""
+class Unmet:
+    """`key` stands where it needs more of `other` than there is."""
 
-    key: str | None
-    before: str = ""
-    after: str = ""
-    reissue: str = ""
-    other: str = ""
-
-    @property
-    def direction(self) -> str:
-        """`forward`, `back`, or `-` where nothing has an order (a reissue, an inventory change)."""
-        if self.key is None:
-            return "-"
-        step = step_of(self.key)
-        return "forward" if step.rank(self.after) > step.rank(self.before) else "back"
-
-    @property
-    def line(self) -> str:
-        """The readable line of a preview: `postgres 2/7: POSTGRES_TLS_ENABLED off → on`."""
-        parts = []
-        if self.key is not None:
-            track, number, of = place_of(self.key)
-            back = " back" if self.direction == "back" else ""
-            parts.append(f"{track} {number}/{of}{back}: {self.key} {self.before} → {self.after}")
-        if self.reissue:
-            parts.append(f"certificate reissued: {self.reissue}" if self.key is None else self.reissue)
-        if self.other:
-            parts.append(self.other)
-        return "; ".join(parts)
+    key: str
+    need: Need
+    other: str
 
 
-def state_violations(settings: Mapping[str, str]) -> tuple[Violation, ...]:
-    """Why this state is not usable; empty when every hop works. `settings` holds every offered variable."""
-    found = []
-    for step in offered_steps():
-        value = settings[step.key]
-        for need in step.needs:
-            other = step_of(need.key)
-            if step.rank(value) < step.rank(need.at):
-                continue
-            if other.rank(settings[need.key]) >= other.rank(need.least):
-                continue
-            found.append(
-                Violation(
-                    key=step.key,
-                    asked=f"{step.key}={value}",
-                    so=f"{need.key} is {settings[need.key]}, and {need.because}",
-                    todo=f"set {need.key} to {need.least} first, or keep {step.key} below {need.at}",
-                )
-            )
-    return tuple(found)
+def state_violations(settings: Mapping[str, str], changed: tuple[str, ...] = ()) -> tuple[Violation, ...]:
+    """Why this state is not usable; empty when every hop works.
 
-
-def changed_keys(previous: Mapping[str, str], following: Mapping[str, str]) -> tuple[str, ...]:
-    """The step variables that differ, in the table's order."""
-    return tuple(step.key for step in offered_steps() if previous[step.key] != following[step.key])
-
-
-def describe(previous: Declared, following: Declared) -> Move:
-    """The move between two declarations, legal or not; several changed variables are joined in `other`."""
-    keys = changed_keys(previous.settings, following.settings)
-    other = _other_changes(previous, following)
-    if len(keys) > 1:
-        several = ", ".join(f"{k} {previous.settings[k]} → {following.settings[k]}" for k in keys)
-        return Move(key=None, other="; ".join(filter(None, (several, other))))
-    key = keys[0] if keys else None
-    return Move(
-        key=key,
-        before=previous.settings[key] if key else "",
-        after=following.settings[key] if key else "",
-        reissue=_reissue(previous, following),
-        other=other,
-    )
+    `changed` are the variables that a move has just set: a refusal speaks of them rather than of what stood before.
+    """
+    return tuple(_state_violation(settings, unmet, changed) for unmet in _unmet(settings))
 
 
 def move_violations(previous: Declared, following: Declared) -> tuple[Violation, ...]:
     """Why `previous → following` may not be applied; empty when it is one legal move, or none at all."""
-    found = list(state_violations(following.settings))
-    keys = changed_keys(previous.settings, following.settings)
+    before, after = previous.settings, following.settings
+    keys = changed_keys(before, after)
+    found = [*state_violations(after, keys), *inventory_violations(previous, following)]
+    found += _attributes_without_step(previous, following, keys)
     found += _one_at_a_time(previous, following, keys)
     if len(keys) == 1:
-        found += _order(previous.settings, following.settings, step_of(keys[0]))
+        key = keys[0]
+        if rank(key, after[key]) > rank(key, before[key]):
+            found += _skipped_generations(before, after, key)
+            found += _skipped_rows(before, after, key)
+        else:
+            found += _over_limits(before, after, key)
     return tuple(found)
+
+
+def inventory_violations(previous: Declared, following: Declared) -> tuple[Violation, ...]:
+    """Why the change of the inventory may not be applied."""
+    return tuple(
+        Violation(
+            key="leaving",
+            asked=f"app {app} removed",
+            so="without it no closing step would look for its clients any more, and nothing shows that they are gone",
+            todo=f"stop {app} on {', '.join(previous.running(app))}, then remove it with leaving: [{app}]",
+        )
+        for app in removed_apps(previous, following)
+        if app not in following.leaving
+    )
 
 
 def standing(settings: Mapping[str, str], track: str) -> dict[str, str]:
     """Where a track stands: `{"step": "2", "of": "7", "next": "KEY=value", "back": "KEY=value"}`.
 
-    `step` counts the steps done without a gap; `next` and `back` are "" at either end, and `next` says so where the
-    following step is not in this version.
+    `step` counts the rows done without a gap; `next` is "" at the end, and says so where it is optional; `back` is the
+    last thing to be taken back, "" where that would leave no usable state (the other track still stands on it).
     """
-    steps = TRACKS[track]
-    done = 0
-    for step in steps:
-        if not step.offered or not step.done(settings[step.key]):
-            break
-        done += 1
-    ahead = steps[done] if done < len(steps) else None
-    behind = steps[done - 1] if done else None
-    following = "" if ahead is None else f"{ahead.key}={ahead.target}"
-    if ahead is not None and not ahead.offered:
-        following += " (not in this version yet)"
-    return {
-        "step": str(done),
-        "of": str(len(steps)),
-        "next": following,
-        "back": "" if behind is None else f"{behind.key}={behind.initial}",
-    }
+    way = stages(track, settings)
+    ahead = next((stage for stage in way if not stage.done(settings)), None)
+    standing_up = [stage for stage in way if rank(stage.key, settings[stage.key]) > rank(stage.key, stage.lower)]
+    back = ""
+    if standing_up:
+        last = standing_up[-1]
+        if not state_violations({**settings, last.key: last.lower}):
+            back = f"{last.key}={last.lower}"
+    following = "" if ahead is None else f"{ahead.key}={ahead.row.target}"
+    if ahead is not None and ahead.row.optional:
+        following += " (optional)"
+    done = length(track) if ahead is None else max(ahead.number - 1, 0)
+    return {"step": str(done), "of": str(length(track)), "next": following, "back": back}
+
+
+def at_start(declared: Declared) -> Declared:
+    """The same deployment before its first step: what a first `up` is judged against."""
+    return replace(declared, settings=initial_settings({name: app.uses for name, app in declared.apps.items()}))
+
+
+def _unmet(settings: Mapping[str, str]) -> Iterator[Unmet]:
+    for row in ROWS:
+        for key in keys_of(row.key, settings):
+            for need in row.needs:
+                if rank(key, settings[key]) < rank(key, need.at):
+                    continue
+                for other in keys_of(need.key, settings):
+                    if rank(other, settings[other]) < rank(other, need.least):
+                        yield Unmet(key=key, need=need, other=other)
+
+
+def _state_violation(settings: Mapping[str, str], unmet: Unmet, changed: tuple[str, ...]) -> Violation:
+    key, other, need = unmet.key, unmet.other, unmet.need
+    because = need.because.format(app=app_of(other) or app_of(key))
+    below = _stop_below(key, need.at)
+    if other in changed and key not in changed:
+        return Violation(
+            key=other,
+            asked=f"{other}={settings[other]}",
+            so=f"{key} is {settings[key]}, and {because}",
+            todo=f"set {key} to {below} first",
+        )
+    return Violation(
+        key=key,
+        asked=f"{key}={settings[key]}",
+        so=f"{other} is {settings[other]}, and {because}",
+        todo=f"set {other} to {_stop_from(other, need.least)} first, or leave {key} at {below}",
+    )
+
+
+def _stop_below(key: str, value: str) -> str:
+    """The last value on the way of a rollout that is weaker than `value`."""
+    targets = [row.target for row in ROWS if row.key == generic(key) and rank(key, row.target) < rank(key, value)]
+    return targets[-1] if targets else variable_of(key).initial
+
+
+def _stop_from(key: str, value: str) -> str:
+    """The first value on the way of a rollout that is at least `value`."""
+    return next(row.target for row in ROWS if row.key == generic(key) and rank(key, row.target) >= rank(key, value))
+
+
+def _attributes_without_step(previous: Declared, following: Declared, keys: tuple[str, ...]) -> Iterator[Violation]:
+    for key in changed_attributes(previous, following):
+        step = for_app(attribute_of(key).step, app_of(key))
+        if is_free(key) or step in keys or previous.settings[step] == variable_of(step).initial:
+            continue
+        yield Violation(
+            key=key,
+            asked=attribute_change(previous, following, key),
+            so=f"{step} is {previous.settings[step]}, so the value that it was taken with is in use",
+            todo=f"keep {key} at {previous.attributes[key]}, or set {step} back to {variable_of(step).initial} first "
+            "and change it then",
+        )
 
 
 def _one_at_a_time(previous: Declared, following: Declared, keys: tuple[str, ...]) -> list[Violation]:
     changes = [f"{key} {previous.settings[key]} → {following.settings[key]}" for key in keys]
-    reissue = _reissue(previous, following)
+    reissue = reissue_reasons(previous, following)
     # At generation 0 nothing is issued: what will be asked for may change freely.
-    if reissue and keys != (GENERATION,) and previous.settings[GENERATION] != "0":
+    if reissue and keys != (GENERATION,):
         changes.append(f"certificate reissue ({reissue})")
-    changes += filter(None, [_other_changes(previous, following)])
+    other = (*inventory_changes(previous, following), *site_changes(previous, following))
+    alone = (
+        attribute_change(previous, following, key)
+        for key in changed_attributes(previous, following)
+        if not is_free(key) and for_app(attribute_of(key).step, app_of(key)) not in keys
+    )
+    changes += filter(None, ("; ".join(other), "; ".join(alone)))
     if len(changes) <= 1:
         return []
-    first = keys[0] if keys else "certificate"
+    first = keys[0] if keys else "certificate" if reissue else "hosts"
     return [
         Violation(
             key=first,
@@ -169,66 +221,49 @@ def _one_at_a_time(previous: Declared, following: Declared, keys: tuple[str, ...
     ]
 
 
-def _order(previous: Mapping[str, str], following: Mapping[str, str], step: Step) -> list[Violation]:
-    before, after = step.rank(previous[step.key]), step.rank(following[step.key])
-    if after < before:
-        return []
-    asked = f"{step.key}={following[step.key]}"
-    found = []
-    if not step.values and after > before + 1:
-        found.append(
-            Violation(
-                key=step.key,
-                asked=asked,
-                so=f"it is {before} now, and generations are issued one at a time",
-                todo=f"set {step.key} to {before + 1}",
-            )
+def _skipped_generations(before: Mapping[str, str], after: Mapping[str, str], key: str) -> Iterator[Violation]:
+    now, then = rank(key, before[key]), rank(key, after[key])
+    if not variable_of(key).values and then > now + 1:
+        yield Violation(
+            key=key,
+            asked=f"{key}={then}",
+            so=f"it is {now} now, and generations are issued one at a time",
+            todo=f"set {key} to {now + 1}",
         )
-    track = next(steps for steps in TRACKS.values() if step in steps)
-    already_said = {need.key for need in step.needs if after >= step.rank(need.at)}
-    for earlier in track[: track.index(step)]:
-        if earlier.optional or not earlier.offered or earlier.done(previous[earlier.key]):
-            continue
-        if earlier.key in already_said and not earlier.done(following[earlier.key]):
-            continue
-        found.append(
-            Violation(
-                key=step.key,
-                asked=asked,
-                so=f"{earlier.key} is {previous[earlier.key]} and comes before it",
-                todo=f"set {earlier.key} to {earlier.target} first, in a deploy of its own",
+
+
+def _skipped_rows(before: Mapping[str, str], after: Mapping[str, str], key: str) -> Iterator[Violation]:
+    """What must be done before the rows that the move takes and is not, each once."""
+    # What makes the state unusable was said so already, with more reason.
+    said = {unmet.other for unmet in _unmet(after) if unmet.key == key}
+    for track in TRACKS:
+        taken = taken_rows(key, before[key], after[key], track)
+        way = stages(track, before)
+        own = [place for place, stage in enumerate(way) if stage.key == key and stage.number in taken]
+        for stage in way[: own[-1]] if own else ():
+            reached = stage.key == key and stage.number in taken
+            if stage.row.optional or reached or stage.done(before) or stage.key in said:
+                continue
+            said.add(stage.key)
+            yield Violation(
+                key=key,
+                asked=f"{key}={after[key]}",
+                so=f"{stage.key} is {before[stage.key]} and comes before it",
+                todo=f"set {stage.key} to {stage.row.target} first, in a deploy of its own",
             )
-        )
-    return found
 
 
-def _reissue(previous: Declared, following: Declared) -> str:
-    """What changed in the certificate's request, in words; "" where nothing did or nothing is issued."""
-    if following.settings[GENERATION] == "0" or previous.settings[GENERATION] == "0":
-        return ""
-    old, new = previous.certificate, following.certificate
-    parts = [f"SAN added: {name}" for name in new.names if name not in old.names]
-    parts += [f"SAN removed: {name}" for name in old.names if name not in new.names]
-    if old.key_type != new.key_type:
-        parts.append(f"key type {old.key_type} → {new.key_type}")
-    if old.days != new.days:
-        parts.append(f"days {old.days} → {new.days}")
-    return ", ".join(parts)
-
-
-def _other_changes(previous: Declared, following: Declared) -> str:
-    parts = [f"host {name} added" for name in following.hosts if name not in previous.hosts]
-    parts += [f"host {name} removed" for name in previous.hosts if name not in following.hosts]
-    parts += [
-        f"host {name} runs {', '.join(following.hosts[name])}, was {', '.join(previous.hosts[name])}"
-        for name in following.hosts
-        if name in previous.hosts and following.hosts[name] != previous.hosts[name]
-    ]
-    if previous.site != following.site and not _reissue(previous, following):
-        parts.append("site attributes change (environment, dialed names, secrets prefix or region)")
-    return "; ".join(parts)
-
-
-def at_start(declared: Declared) -> Declared:
-    """The same deployment before its first step: what a first `up` is judged against."""
-    return replace(declared, settings=initial_settings())
+def _over_limits(before: Mapping[str, str], after: Mapping[str, str], key: str) -> Iterator[Violation]:
+    """What must be taken back before the rows that the move takes back."""
+    low, high = rank(key, after[key]), rank(key, before[key])
+    for row in ROWS:
+        if row.key != generic(key) or not low < rank(key, row.target) <= high:
+            continue
+        for limit in row.limits:
+            if rank(limit.key, after[limit.key]) > rank(limit.key, limit.most):
+                yield Violation(
+                    key=key,
+                    asked=f"{key}={after[key]}",
+                    so=f"{limit.key} is {after[limit.key]}, and {limit.because}",
+                    todo=f"set {limit.key} to {limit.most} first",
+                )

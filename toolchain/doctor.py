@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from toolchain import dockerd, engine, env, python_env, versions
+from toolchain import collector, dockerd, engine, env, python_env, versions
 from toolchain.paths import ENGINE, PULUMI_HOME, REQUIREMENTS, ROOT, STAND_INS, VENV
 from toolchain.process import capture
 
@@ -138,9 +138,23 @@ def _docker() -> list[Row]:
 def _lab() -> list[Row]:
     return [
         Row(tool="PostgreSQL, PgBouncer, Redis", version="17, 1.24, 8.0", where="the lab's image", kind="official"),
+        Row(tool="Kamailio, HAProxy, SIPp", version="6.0, 3.0, 3.7", where="the lab's images", kind="official"),
+        _collector(),
         Row(tool="Secrets Manager", version="moto", where="a container of the lab", kind="stand-in"),
-        Row(tool="published ports of a host", version="socat", where="in the lab's hosts", kind="stand-in"),
+        Row(tool="published ports", version="iptables, socat", where="in the lab's hosts", kind="stand-in"),
     ]
+
+
+def _collector() -> Row:
+    """Built here from the vendor's own sources; the lab works without it."""
+    if not collector.is_current():
+        return Row(tool="OpenTelemetry collector", advice=f"the lab goes without it; {_SET_UP} where Go can be had")
+    return Row(
+        tool="OpenTelemetry collector",
+        version=collector.version(),
+        where=f"{_short(collector.BINARY)} (built from its Go modules)",
+        kind="official",
+    )
 
 
 def _linters() -> list[Row]:

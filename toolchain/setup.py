@@ -3,7 +3,7 @@
 import subprocess
 from typing import Literal
 
-from toolchain import dockerd, engine, engine_build, engine_vendor, python_env
+from toolchain import collector, dockerd, engine, engine_build, engine_vendor, golang, python_env
 from toolchain.errors import SetupError
 from toolchain.locking import held
 from toolchain.paths import ROOT, TOOLS
@@ -19,6 +19,8 @@ def run(purpose: Purpose) -> None:
         if purpose == "lint":
             return
         engine.record(engine.first_that_provides(_engine_sources()))
+        collector.ensure(part)
+        golang.forget()
         dockerd.ensure(part)
     # The images have their own lock. They need the lab's code, which runs in the virtual environment.
     done = subprocess.run([python_env.PYTHON, "-m", "lab", "images"], cwd=ROOT, stdin=subprocess.DEVNULL, check=False)

@@ -4,8 +4,7 @@
 # One persistent session on PgBouncer's admin console, and its tables read by column name: columns differ by
 # version. One session, because the moment between looking and acting is what counts (see flip in pgbouncer.sh).
 
-# A separator that no value has: application names are chosen by clients.
-ADMIN_SEPARATOR=$'\x1f'
+ADMIN_SEPARATOR=$FIELD
 
 # usage: admin_open    starts the session, without waiting for it; without a password, as the user that PgBouncer
 # runs as. The first query waits.
@@ -95,4 +94,30 @@ admin_column() {
 admin_setting() {
   ADMIN_VALUE=''
   admin_query 'SHOW CONFIG' && admin_column value key "$1" && ADMIN_VALUE=${ADMIN_COLUMN[0]:-}
+}
+
+# usage: admin_table COLUMN...    fills ADMIN_TABLE with these columns of ADMIN_ROWS, a row an element, joined by FIELD.
+# Fails where a column is missing, unless its name is given with a `?` before it: then it is empty.
+admin_table() {
+  local row name i line
+  local -a header fields places=()
+  ADMIN_TABLE=()
+  IFS=$ADMIN_SEPARATOR read -ra header <<<"${ADMIN_ROWS[0]:-}"
+  for name in "$@"; do
+    places+=(-1)
+    for ((i = 0; i < ${#header[@]}; i++)); do [[ ${header[i]} != "${name#\?}" ]] || places[-1]=$i; done
+    ((places[-1] >= 0)) || [[ $name == \?* ]] || {
+      WHY="PgBouncer's admin console has no column $name where one was expected"
+      return 1
+    }
+  done
+  for row in "${ADMIN_ROWS[@]:1}"; do
+    IFS=$ADMIN_SEPARATOR read -ra fields <<<"$row"
+    line=''
+    for i in "${places[@]}"; do
+      if ((i >= 0)); then line+=${fields[i]:-}; fi
+      line+=$ADMIN_SEPARATOR
+    done
+    ADMIN_TABLE+=("${line%"$ADMIN_SEPARATOR"}")
+  done
 }

@@ -5,8 +5,9 @@
 # pointed at by `current`, one rename for all three files.
 #
 #   generations/2-4f1c0a9be231/{ca.crt,server.crt,server.key}    app hosts: ca.crt only
+#   generations/2-4f1c0a9be231/hashed/1f2e3d4c.0 -> ../ca.crt    where OpenSSL looks a CA up by hash (Kamailio's ca_path)
 #   current -> generations/2-4f1c0a9be231
-#   ca.crt -> current/ca.crt, and server.crt, server.key likewise
+#   ca.crt -> current/ca.crt, and hashed, server.crt, server.key likewise
 #
 # Guarantees: what is behind `current` was checked whole; a pair that fails a check is never seen by a server; the
 # generation before stays, for the way back; generation 0 removes nothing.
@@ -40,11 +41,11 @@ certificate_sha256() {
 }
 
 # usage: check_certificate FILE WHAT WANTED_SHA256    parses, is the one that was issued, is valid now. Leaves
-# openssl's description in CERTIFICATE_TEXT: extensions and public key.
+# openssl's description in CERTIFICATE_TEXT: the subject's hash first, extensions and public key.
 check_certificate() {
   local found
   # -checkend makes the status non-zero for an expired certificate as well as for none.
-  CERTIFICATE_TEXT=$(openssl x509 -in "$1" -noout -fingerprint -sha256 -enddate -pubkey \
+  CERTIFICATE_TEXT=$(openssl x509 -in "$1" -noout -subject_hash -fingerprint -sha256 -enddate -pubkey \
     -ext basicConstraints,subjectAltName -checkend 0 2>/dev/null) || true
   found=$(hex_of "$CERTIFICATE_TEXT") ||
     problem "$2 is corrupt: it is no certificate in PEM; put it right in Secrets Manager, or reissue" || return
@@ -111,6 +112,8 @@ check_generation() {
   if check_certificate "$dir/ca.crt" "$ca" "${_wanted[CA_SHA256]}"; then
     [[ $CERTIFICATE_TEXT == *CA:TRUE* ]] ||
       problem "$ca is not a CA: its basicConstraints do not say CA:TRUE" || failed=1
+    [[ $(readlink "$dir/hashed/${CERTIFICATE_TEXT%%$'\n'*}.0") == ../ca.crt ]] ||
+      problem "$dir/hashed does not lead to ca.crt by its hash" || failed=1
   else
     failed=1
   fi
@@ -137,6 +140,21 @@ certificate_holds() {
   check_generation "$VOICEAI_TLS/current" "$1"
 }
 
+# usage: hash_ca DIR    makes DIR/hashed, unless it is right already; a CA that cannot be read is check_generation's to say
+hash_ca() {
+  local hash new=$1/.hashed.new
+  hash=$(openssl x509 -in "$1/ca.crt" -noout -subject_hash 2>/dev/null) || return 0
+  [[ $(readlink "$1/hashed/$hash.0") != ../ca.crt ]] || return 0
+  rm -rf "$new" && mkdir -m 0755 "$new" && ln -s ../ca.crt "$new/$hash.0" && rm -rf "$1/hashed" && mv -T "$new" "$1/hashed" ||
+    problem "cannot make $1/hashed: no permission, or the disk is full; nothing was changed"
+}
+
+# usage: certificate_links SETTINGS    prints the names that servers and clients are configured with
+certificate_links() {
+  certificate_files "$1"
+  printf 'hashed\n'
+}
+
 # usage: certificate_files SETTINGS    prints the files that this kind of host has
 certificate_files() {
   printf 'ca.crt\n'
@@ -146,7 +164,7 @@ certificate_files() {
 # usage: links_hold SETTINGS    whether the names that servers and clients are configured with lead to `current`
 links_hold() {
   local file
-  for file in $(certificate_files "$1"); do
+  for file in $(certificate_links "$1"); do
     [[ $(readlink "$VOICEAI_TLS/$file") == "current/$file" ]] || return 1
   done
 }
@@ -162,7 +180,8 @@ stage_generation() {
   make_dir "$VOICEAI_TLS" 0755 && make_dir "$VOICEAI_TLS/generations" 0755 || return
   # What a killed run left: nothing looks at it.
   rm -rf "$VOICEAI_TLS"/generations/.*.new
-  if [[ -d $dir ]] && check_generation "$dir" "$1" 2>/dev/null; then return 0; fi
+  # A bundle before this one may have made the directory.
+  if [[ -d $dir ]] && hash_ca "$dir" && check_generation "$dir" "$1" 2>/dev/null; then return 0; fi
   fetch_generation "$1" "$VOICEAI_TLS/generations/.$name.new" || {
     rm -rf "$VOICEAI_TLS/generations/.$name.new"
     return 1
@@ -174,6 +193,7 @@ stage_generation() {
     for file in $(certificate_files "$1"); do
       mv -f "$VOICEAI_TLS/generations/.$name.new/$file" "$dir/$file" || return
     done
+    hash_ca "$dir" || return
     rm -rf "$VOICEAI_TLS/generations/.$name.new"
   else
     mv -T "$VOICEAI_TLS/generations/.$name.new" "$dir" || return
@@ -207,7 +227,7 @@ fetch_generation() {
   done
   ((failed == 0)) || return
   rm -f "$dir"/*.err
-  check_generation "$dir" "$1" named || return
+  hash_ca "$dir" && check_generation "$dir" "$1" named || return
   sync "$dir"/* "$dir" && chmod 0755 "$dir"
 }
 
@@ -224,7 +244,7 @@ flip_generation() {
   [[ -d $VOICEAI_TLS/generations/$name ]] ||
     problem "certificate generation $name is not on this host's disk" || return
   point_link "generations/$name" "$VOICEAI_TLS/current" || return
-  for file in $(certificate_files "$1"); do
+  for file in $(certificate_links "$1"); do
     point_link "current/$file" "$VOICEAI_TLS/$file" || return
   done
   if [[ $before != "$name" ]]; then

@@ -91,9 +91,9 @@ prepare() {
 # usage: step_forward VARIABLE    NOW gets NEXT's value, live and verified
 step_forward() {
   local step
-  # shellcheck disable=SC2153  # set by step_function
   say "$(describe_change PREVIOUS NEXT "$1")"
   copy_variable NEXT NOW "$1"
+  # shellcheck disable=SC2153  # set by step_function
   step_function "$1" NOW && step=$STEP && not_stopped || return
   fault_point "$step-begun"
   "apply_$step" NOW "$1" || return

@@ -32,6 +32,18 @@ problem() {
   return 1
 }
 
+# What was checked on the wire, a line a check: what --verify-only prints.
+CHECKS=()
+
+# usage: checked ok|FAILED WHAT [ANSWER]    keeps the line; a failed one leaves WHY, and fails
+checked() {
+  CHECKS+=("$(printf '%-6s  %s' "$1" "$2${3:+: $3}")")
+  [[ $1 == ok ]] || {
+    WHY="$2; the answer was: ${3:-none}"
+    return 1
+  }
+}
+
 # usage: read_environment    exports the site's KEY=VALUE lines (endpoint, credentials); what is set already wins
 read_environment() {
   local line key value file=$VOICEAI_ETC/environment
@@ -93,10 +105,11 @@ make_dir() {
   mkdir -p "$1" 2>/dev/null && chmod "$2" "$1" || problem "cannot make $1: no permission, or the disk is full"
 }
 
-# usage: write_file PATH MODE OWNER CONTENT    replaces PATH by rename, only when something differs; WROTE=yes then.
+# usage: write_file PATH MODE OWNER CONTENT [END]    replaces PATH by rename, only when something differs; WROTE=yes then.
+# END is a line's end where it is not given.
 # The new file has its owner and is unreadable to others from its first byte. A full disk leaves the old file.
 write_file() {
-  local path=$1 mode=$2 owner=$3 content=$4 new
+  local path=$1 mode=$2 owner=$3 content=$4 end=${5-$'\n'} new
   WROTE=no
   if [[ -f $path && ! -L $path && $(<"$path") == "$content" &&
   $(stat -c '%a %u:%g' "$path") == "${mode#0} $owner" ]]; then
@@ -104,7 +117,7 @@ write_file() {
   fi
   new=${path%/*}/.${path##*/}.new
   rm -f "$new"
-  if (umask 077 && : >"$new" && chown "$owner" "$new" && printf '%s\n' "$content" >"$new" &&
+  if (umask 077 && : >"$new" && chown "$owner" "$new" && printf '%s%s' "$content" "$end" >"$new" &&
     chmod "$mode" "$new" && sync "$new" && mv -fT "$new" "$path") 2>/dev/null; then
     WROTE=yes
     return 0

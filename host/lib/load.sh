@@ -8,6 +8,7 @@ for library in \
   secrets \
   certificates \
   needs \
+  evidence \
   deployment \
   servers \
   postgres \
@@ -16,12 +17,17 @@ for library in \
   client_leg \
   force_ssl \
   redis \
+  otel \
   site_files \
   deliver \
   override \
   survey \
   recreate \
   prepared \
+  app_env \
+  app_dial \
+  app_roll \
+  app_probe \
   apps \
   steps \
   transaction \

@@ -97,7 +97,7 @@ list_needs() {
   local engine='' plugin='' reader='' engine_asked plugin_asked reader_asked
   NEEDS_MISSING=0
   exec {reader_asked}< <(secret_reader 9>&-)
-  if has_servers "$1"; then
+  if has_any_role "$1" "${SERVER_ROLES[@]}" otel app; then
     # Asked first and read last: they take longest.
     exec {engine_asked}< <(timeout 10 docker version --format '{{.Server.Version}}' 2>/dev/null 9>&-)
     exec {plugin_asked}< <(timeout 10 docker compose version --short 2>/dev/null 9>&-)
@@ -112,16 +112,34 @@ list_needs() {
   need_secret_reader "$reader"
   need_writable "$VOICEAI_TLS"
   need_writable "$VOICEAI_STATE"
-  if has_servers "$1"; then
+  if has_any_role "$1" "${SERVER_ROLES[@]}" otel app; then
     read -r engine <&"$engine_asked" || true
     read -r plugin <&"$plugin_asked" || true
     exec {engine_asked}<&- {plugin_asked}<&-
     need_docker "$engine" "$plugin"
     need_writable "$VOICEAI_ETC"
     if has_role "$1" postgres || has_role "$1" pgbouncer; then need_password "$VOICEAI_ETC/postgres_password"; fi
-    if has_role "$1" redis; then need_password "$VOICEAI_ETC/redis_password"; fi
+    if has_any_role "$1" redis otel; then need_password "$VOICEAI_ETC/redis_password"; fi
   fi
+  if has_role "$1" app; then need_clients "$1"; fi
   ((NEEDS_MISSING == 0))
+}
+
+# usage: need_clients SETTINGS    what proofs from an app's own host are made with
+need_clients() {
+  local app
+  for app in $(apps_of "$1"); do
+    if app_uses "$1" "$app" postgres; then
+      need_command psql postgresql-client
+      break
+    fi
+  done
+  for app in $(apps_of "$1"); do
+    if app_uses "$1" "$app" redis; then
+      need_command redis-cli redis-tools
+      break
+    fi
+  done
 }
 
 # usage: preflight_needs SETTINGS    refuses, with the list, a host that lacks something; says nothing otherwise

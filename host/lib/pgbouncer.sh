@@ -102,14 +102,18 @@ apply_pgbouncer() {
 # usage: pgbouncer_dials SETTINGS    adds to DIALS what pgbouncer_holds judges
 pgbouncer_dials() {
   DIALS+=(through "$(through_pgbouncer)")
+  client_leg_dials "$1"
   [[ $(server_leg_mode "$1") == tls ]] || return 0
   DIALS+=(leg "$(postgres_conninfo "$(variable_value "$1" PGBOUNCER_SERVER_TLS_SSLMODE)" ca.crt)"
   leg-wrong "$(postgres_conninfo verify-ca wrong-ca.crt)")
 }
 
-# usage: pgbouncer_holds SETTINGS    after the dials: a login through PgBouncer, what its server leg is, and the wrong
-# CA refused from where it stands; WHY says what does not hold
-pgbouncer_holds() {
+# usage: pgbouncer_holds SETTINGS    after the dials; WHY says what does not hold
+pgbouncer_holds() { server_leg_holds "$1" && client_leg_holds "$1"; }
+
+# usage: server_leg_holds SETTINGS    a login through PgBouncer, what its server leg is, and the wrong CA refused from
+# where it stands
+server_leg_holds() {
   local leg
   leg=$(server_leg_mode "$1")
   case $leg in

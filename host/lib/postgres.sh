@@ -19,13 +19,14 @@ prover() { if has_role "$1" pgbouncer; then printf pgbouncer; else printf postgr
 
 # usage: postgres_conninfo SSLMODE [CA_FILE]    the way that PgBouncer dials
 postgres_conninfo() {
-  printf 'host=%s port=%s user=voiceai dbname=voiceai connect_timeout=5 gssencmode=disable sslmode=%s%s' \
-    "${POSTGRES_HOST:-voiceai-postgres}" "${POSTGRES_PORT:-5432}" "$1" "${2:+ sslrootcert=/etc/ssl/internal/$2}"
+  printf 'host=%s port=%s user=voiceai dbname=voiceai connect_timeout=5 gssencmode=disable application_name=%s sslmode=%s%s' \
+    "${POSTGRES_HOST:-voiceai-postgres}" "${POSTGRES_PORT:-5432}" "$PROBE" "$1" "${2:+ sslrootcert=/etc/ssl/internal/$2}"
 }
 
-# usage: through_pgbouncer    conninfo of a login through PgBouncer, from its own container
+# usage: through_pgbouncer [WORDS]    conninfo of a login through PgBouncer, from its own container
 through_pgbouncer() {
-  printf 'host=127.0.0.1 port=%s user=voiceai dbname=voiceai connect_timeout=5 gssencmode=disable' "$(pgbouncer_port)"
+  printf 'host=127.0.0.1 port=%s user=voiceai dbname=voiceai connect_timeout=5 gssencmode=disable application_name=%s %s' \
+    "$(pgbouncer_port)" "$PROBE" "${1:-}"
 }
 
 # usage: dial_all ROLE LABEL CONNINFO...    dials from ROLE's container into DIAL[label]
@@ -39,11 +40,10 @@ dial_all() {
 
 # usage: dialed LABEL PATTERN MEANING    whether a dial's answer matches; WHY says what it was instead
 dialed() {
+  local answer=${DIAL[$1]:-}
   # shellcheck disable=SC2053  # a pattern on purpose
-  [[ ${DIAL[$1]:-} == $2 ]] || {
-    WHY="$3; the answer was: ${DIAL[$1]:-none}"
-    return 1
-  }
+  [[ $answer == $2 ]] || checked FAILED "$3" "$answer" || return
+  checked ok "$3"
 }
 
 # usage: postgres_sql SQL    over the container's Unix socket, as superuser; prints unaligned rows
@@ -60,14 +60,27 @@ postgres_answers() {
   dialed tcp '[tf]' 'Postgres does not answer a query'
 }
 
-# usage: wire_fingerprint    prints the SHA-256 of the certificate that Postgres serves, as seen from this host
+# usage: wire_fingerprint ROLE PORT [PROTOCOL]    prints the SHA-256 of the certificate that a server serves, as seen
+# from this host; PROTOCOL is openssl's name for what asks for TLS first
 wire_fingerprint() {
   local pem text
-  pem=$(timeout 5 openssl s_client -starttls postgres -connect "${ADDRESS_OF[postgres]}:5432" </dev/null 2>/dev/null 9>&-) || true
-  text=$(openssl x509 -noout -fingerprint -sha256 <<<"$pem" 2>/dev/null) || return
-  text=${text#*=}
-  text=${text//:/}
-  printf '%s' "${text,,}"
+  pem=$(timeout 5 openssl s_client ${3:+-starttls "$3"} -connect "${ADDRESS_OF[$1]}:$2" </dev/null 2>/dev/null 9>&-) || true
+  text=$(openssl x509 -noout -fingerprint -sha256 <<<"$pem" 2>/dev/null) && hex_of "$text"
+}
+
+# usage: serves_declared SETTINGS ROLE PORT [PROTOCOL]    whether a server serves the declared certificate; WHY says what
+# it serves
+serves_declared() {
+  local -n _serving=$1
+  local seen
+  seen=$(wire_fingerprint "${@:2}") || {
+    WHY="no certificate is seen at ${ADDRESS_OF[$2]:-no address}:$3 from this host"
+    return 1
+  }
+  [[ $seen == "${_serving[CERTIFICATE_SHA256]}" ]] || {
+    WHY="$(service_name "$2") serves the certificate $seen, the settings want ${_serving[CERTIFICATE_SHA256]}"
+    return 1
+  }
 }
 
 # usage: postgres_dials SETTINGS    adds to DIALS what postgres_holds judges: accepted and refused twins
@@ -82,23 +95,18 @@ postgres_dials() {
 
 # usage: postgres_holds SETTINGS    after the dials; WHY says what does not hold
 postgres_holds() {
-  local -n _pg=$1
-  local seen
-  dialed plain f 'Postgres should accept plaintext' || return
+  if [[ $(variable_value "$1" POSTGRES_FORCE_SSL) == on ]]; then
+    dialed plain '*no encryption*' 'Postgres should refuse plaintext' && no_plaintext_session postgres || return
+  else
+    dialed plain f 'Postgres should accept plaintext' || return
+  fi
   if [[ $(variable_value "$1" POSTGRES_TLS_ENABLED) == off ]]; then
     dialed tls '*does not support SSL*' 'Postgres should not offer TLS'
     return
   fi
   dialed verified t 'a verified TLS session to Postgres should be accepted' &&
-    dialed wrong '*certificate verify failed*' 'a client that trusts another CA should refuse Postgres'\''s certificate' || return
-  seen=$(wire_fingerprint) || {
-    WHY="no certificate is seen at ${ADDRESS_OF[postgres]:-no address}:5432 from this host"
-    return 1
-  }
-  [[ $seen == "${_pg[CERTIFICATE_SHA256]}" ]] || {
-    WHY="Postgres serves the certificate $seen, the settings want ${_pg[CERTIFICATE_SHA256]}"
-    return 1
-  }
+    dialed wrong '*certificate verify failed*' 'a client that trusts another CA should refuse Postgres'\''s certificate' &&
+    serves_declared "$1" postgres 5432 postgres
 }
 
 # usage: reload_postgres    unless the server cannot read what is on disk, which it says by itself

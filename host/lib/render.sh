@@ -50,11 +50,30 @@ postgres_tls_conf() {
     "ssl_key_file = '/etc/ssl/internal/server.key'"
 }
 
-# usage: pgbouncer_tls_ini SSLMODE    libpq's modes; only the verify modes read the CA. It is included, so it has no
+# usage: pgbouncer_tls_ini SETTINGS    both legs and who may read the console. Only the verify modes of the server leg
+# read the CA; the client leg has one so that a client's own certificate is judged by it. It is included, so it has no
 # section header: a second one would set everything before it to its default again.
 pgbouncer_tls_ini() {
-  printf 'server_tls_sslmode = %s' "$1"
-  [[ $1 != verify-* ]] || printf '\nserver_tls_ca_file = /etc/ssl/internal/ca.crt'
+  local server client users
+  server=$(variable_value "$1" PGBOUNCER_SERVER_TLS_SSLMODE)
+  client=$(variable_value "$1" PGBOUNCER_CLIENT_TLS_SSLMODE)
+  users=$(console_readers "$1")
+  printf 'server_tls_sslmode = %s' "$server"
+  [[ $server != verify-* ]] || printf '\nserver_tls_ca_file = /etc/ssl/internal/ca.crt'
+  printf '\nclient_tls_sslmode = %s' "$client"
+  [[ $client == disable ]] || printf '\n%s' 'client_tls_ca_file = /etc/ssl/internal/ca.crt' \
+    'client_tls_cert_file = /etc/ssl/internal/server.crt' 'client_tls_key_file = /etc/ssl/internal/server.key'
+  [[ -z $users ]] || printf '\nstats_users = %s' "$users"
+}
+
+# usage: console_readers SETTINGS    prints PgBouncer's stats_users: those of the site, and the apps' users, so that an
+# app's own host can ask whether its sessions use TLS
+console_readers() {
+  local -n _readers=$1
+  local site=''
+  [[ ! -r $VOICEAI_ETC/pgbouncer/site.ini ]] ||
+    site=$(sed -n 's/^[[:space:]]*stats_users[[:space:]]*=[[:space:]]*//p' "$VOICEAI_ETC/pgbouncer/site.ini" | tail -n 1)
+  printf '%s' "$site,${_readers[DATABASE_USERS]:-}" | tr -s ', ' '\n' | sed '/^$/d' | sort -u | paste -sd, -
 }
 
 # usage: pgbouncer_ini    the template with Postgres's address in it
@@ -96,7 +115,20 @@ render_pgbouncer() {
     rendered_file pgbouncer "$dir/pgbouncer.ini" 0644 0:0 "$(pgbouncer_ini)" || return
   fi
   tls_file pgbouncer "${2:-}" "$dir/tls.ini" \
-    "$(pgbouncer_tls_ini "$(variable_value "$1" PGBOUNCER_SERVER_TLS_SSLMODE)")"
+    "$(pgbouncer_tls_ini "$1")"
+}
+
+# usage: redis_tls_conf SETTINGS    the listeners, as Redis reads them at its next start
+redis_tls_conf() {
+  local -n _listening=$1
+  if [[ $(variable_value "$1" REDIS_TLS_ENABLED) == false ]]; then
+    printf '# No TLS listener.'
+    return
+  fi
+  # tls-auth-clients: the default would drop every client that has only a CA.
+  printf '%s\n' 'tls-cert-file /etc/ssl/internal/server.crt' 'tls-key-file /etc/ssl/internal/server.key' \
+    'tls-ca-cert-file /etc/ssl/internal/ca.crt' 'tls-auth-clients no' "tls-port ${_listening[REDIS_TLS_PORT]}"
+  [[ $(variable_value "$1" REDIS_FORCE_TLS) == false ]] || printf 'port 0\n'
 }
 
 # usage: render_redis SETTINGS [keep]
@@ -109,13 +141,13 @@ render_redis() {
     rendered_file redis "$dir/auth.conf" 0600 "$SERVER_OWNER" "requirepass $(redis_quoted "$password")" || return
     rendered_file redis "$dir/redis.conf" 0644 0:0 "$(<"$BUNDLE/templates/redis.conf")" || return
   fi
-  tls_file redis "${2:-}" "$dir/tls.conf" '# No TLS listener.'
+  tls_file redis "${2:-}" "$dir/tls.conf" "$(redis_tls_conf "$1")"
 }
 
-# usage: render_servers SETTINGS    every server that this host has
+# usage: render_servers SETTINGS    every server that this host has, and the collector
 render_servers() {
   local role
-  for role in "${SERVER_ROLES[@]}"; do
+  for role in "${SERVER_ROLES[@]}" otel; do
     has_role "$1" "$role" || continue
     "render_$role" "$1" || return
   done

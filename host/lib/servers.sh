@@ -4,6 +4,9 @@
 # The host's containers: their names, starting those that do not run, calls into them. A running container is never
 # recreated here.
 
+# By role, of inspect_servers: absent or docker's word; the container's address.
+declare -A STATE_OF=() ADDRESS_OF=()
+
 # usage: compose_value KEY DEFAULT    prints KEY of /etc/voiceai/compose.env as compose would read it
 compose_value() {
   local line value=$2
@@ -28,7 +31,7 @@ name_containers() {
     return
   fi
   prefix=$(compose_value CONTAINER_PREFIX '')
-  for role in "${SERVER_ROLES[@]}"; do CONTAINER[$role]=${prefix}voiceai-$role; done
+  for role in "${SERVER_ROLES[@]}" otel; do CONTAINER[$role]=${prefix}voiceai-$role; done
 }
 
 # usage: call SECONDS COMMAND...    a bounded command that does not hold this update's lock after our death
@@ -119,17 +122,21 @@ server_answers() {
   "${2}_answers"
 }
 
+# usage: files_are_usable ROLE    whether the server's own user can read the certificate, the key and the CA, in its
+# container, as it will at its next start
+files_are_usable() {
+  local words
+  # shellcheck disable=SC2016  # expanded inside the container
+  words=$(docker_exec "$1" sh -c 'cd /etc/ssl/internal || exit
+    for file in server.crt server.key ca.crt; do
+      test -r "$file" || echo "/etc/ssl/internal/$file is not readable by uid $(id -u)"
+    done' 2>&1) || true
+  [[ -z $words ]] || problem "$(service_name "$1") cannot use the certificate: ${words//$'\n'/; }; nothing was changed"
+}
+
 # usage: last_log_lines ROLE    says the end of a server's log: the reason is there
 last_log_lines() {
   local line
   while IFS= read -r line; do say "  $(service_name "$1"): $line"; done \
     < <(call "$CALL_SECONDS" docker logs --tail 5 "${CONTAINER[$1]}" 2>&1)
-}
-
-# usage: redis_answers    a PING by password; the password does not leave the container
-redis_answers() {
-  # shellcheck disable=SC2016  # expanded inside the container
-  WHY=$(docker_exec redis sh -c \
-    'REDISCLI_AUTH=${REDISCLI_AUTH:-$(cat /usr/local/etc/redis/password)} exec timeout 5 redis-cli -p 6379 ping' 2>&1)
-  [[ $WHY == PONG ]]
 }

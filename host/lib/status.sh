@@ -38,7 +38,22 @@ show_pgbouncer() {
 
 # usage: show_redis
 show_redis() {
-  if redis_answers; then printf 'redis        answers, plaintext\n'; else printf 'redis        does not answer: %s\n' "$WHY"; fi
+  local tls plain
+  if redis_sessions; then
+    mapfile -t tls < <(sessions_in tls)
+    mapfile -t plain < <(sessions_in plain)
+    printf 'redis        answers, clients: %s TLS, %s plaintext\n' "${#tls[@]}" "${#plain[@]}"
+  else
+    printf 'redis        does not answer: %s\n' "$WHY"
+  fi
+}
+
+# usage: show_otel
+show_otel() {
+  local scrapes=' and it scrapes'
+  inspect_otel
+  otel_scrapes || scrapes=", $WHY"
+  printf 'otel         %s, endpoint %s%s\n' "$OTEL_STATE" "$(sed -n 's/^REDIS_ENDPOINT=//p' "$VOICEAI_ETC/otel/env" 2>/dev/null)" "$scrapes"
 }
 
 # usage: show_status    prints all of it
@@ -57,11 +72,11 @@ show_status() {
       printf 'edited       %s differs from what was verified: update.sh --restart-only applies it\n' "$VOICEAI_STATE/settings"
     fi
     show_certificate
-    if has_servers RECORD; then
-      name_containers RECORD || printf 'deployment   %s\n' "$REASON"
-      inspect_servers RECORD
-      for variable in "${SERVER_ROLES[@]}"; do ! has_role RECORD "$variable" || "show_$variable"; done
-    fi
+    name_containers RECORD || printf 'deployment   %s\n' "$REASON"
+    if has_servers RECORD; then inspect_servers RECORD; fi
+    know_redis RECORD
+    for variable in "${SERVER_ROLES[@]}" otel; do ! has_role RECORD "$variable" || "show_$variable"; done
+    for variable in $(apps_of RECORD); do show_app RECORD "$variable"; done
   fi
   while read -r key declared now author since; do
     printf 'hand change  %s=%s, declared %s; by %s at %s\n' "$key" "$now" "$declared" "$author" "$since"

@@ -47,17 +47,28 @@ in_safe_order() {
   printf '%s' "$backward$forward"
 }
 
-# usage: serves_tls SETTINGS    whether a server on this host uses the certificate
-serves_tls() { has_role "$1" postgres && [[ $(variable_value "$1" POSTGRES_TLS_ENABLED) == on ]]; }
+# usage: serving SETTINGS    prints the servers of this host that use the certificate, each with the variable that says so
+serving() {
+  if has_role "$1" postgres && [[ $(variable_value "$1" POSTGRES_TLS_ENABLED) == on ]]; then
+    printf 'postgres POSTGRES_TLS_ENABLED\n'
+  fi
+  if has_role "$1" pgbouncer && [[ $(client_leg_mode "$1") != disable ]]; then
+    printf 'pgbouncer PGBOUNCER_CLIENT_TLS_SSLMODE\n'
+  fi
+  if has_role "$1" redis && [[ $(variable_value "$1" REDIS_TLS_ENABLED) == true ]]; then
+    printf 'redis REDIS_TLS_ENABLED\n'
+  fi
+}
 
 # usage: preflight_certificate NOW NEXT    the new pair was staged and checked before this
 preflight_certificate() {
   local -n _before=$1 _after=$2
-  local mode
+  local mode role variable
   mode=$(variable_value "$1" PGBOUNCER_SERVER_TLS_SSLMODE)
   if [[ ${_after[CERTIFICATE_GENERATION]} == 0 ]]; then
-    ! serves_tls "$1" ||
-      problem "CERTIFICATE_GENERATION=0: Postgres on this host serves TLS (POSTGRES_TLS_ENABLED=on): set that to off first; nothing was changed" || return
+    while read -r role variable; do
+      problem "CERTIFICATE_GENERATION=0: voiceai-$role on this host serves TLS ($variable=$(variable_value "$1" "$variable")): take that back first; nothing was changed" || return
+    done < <(serving "$1")
     [[ $mode != verify-* ]] ||
       problem "CERTIFICATE_GENERATION=0: PgBouncer on this host verifies Postgres (PGBOUNCER_SERVER_TLS_SSLMODE=$mode): set that to disable first; nothing was changed"
   elif [[ -n ${_before[CA_SHA256]} && ${_before[CA_SHA256]} != "${_after[CA_SHA256]}" && $mode == verify-* ]]; then
@@ -68,13 +79,14 @@ preflight_certificate() {
 # usage: apply_certificate SETTINGS
 apply_certificate() {
   flip_generation "$1" && deliver_all && fault_point certificate-flipped || return
-  if serves_tls "$1"; then reload_postgres; fi
+  local role
+  while read -r role _; do "reload_$role" "$1" || return; done < <(serving "$1")
 }
 
 # usage: stage_certificate SETTINGS    the certificate to disk, and what the proofs need
 stage_certificate() {
   make_dir "$VOICEAI_TLS" 0755 || return
-  if has_servers "$1"; then ensure_wrong_ca || return; fi
+  ensure_wrong_ca || return
   stage_generation "$1"
 }
 
@@ -83,22 +95,19 @@ stage_certificate() {
 settings_hold() {
   local settings=$1 role
   shift
-  DIALS=()
+  DIALS=() CHECKS=()
   for role in "$@"; do
-    [[ $role == redis ]] || "${role}_dials" "$settings"
+    one_of "$role" redis otel || "${role}_dials" "$settings"
   done
   if ((${#DIALS[@]})); then dial_all "$(prover "$settings")" "${DIALS[@]}"; fi
-  for role in "$@"; do
-    if [[ $role == redis ]]; then redis_answers || return; else "${role}_holds" "$settings" || return; fi
-  done
+  for role in "$@"; do "${role}_holds" "$settings" || return; done
 }
 
 # usage: verify_settings SETTINGS [ROLES...]    on disk and on the wire, for all servers of the host or some; their logs
 # are said where something does not hold
 verify_settings() {
-  local -n _verified=$1
   local role roles=()
-  for role in "${SERVER_ROLES[@]}"; do
+  for role in "${SERVER_ROLES[@]}" otel; do
     if has_role "$1" "$role" && { (($# == 1)) || one_of "$role" "${@:2}"; }; then roles+=("$role"); fi
   done
   certificate_holds "$1" || return
@@ -106,7 +115,22 @@ verify_settings() {
     deployment_holds "$1" || return
     ! left_alone "$1" || return 0
   fi
-  ((${#roles[@]})) || return 0
+  if ((${#roles[@]})); then servers_hold "$1" "${roles[@]}" || return; fi
+  if has_role "$1" app && { (($# == 1)) || one_of app "${@:2}"; }; then apps_hold "$1"; fi
+}
+
+# usage: apps_hold SETTINGS    every app of the host
+apps_hold() {
+  local app
+  for app in $(apps_of "$1"); do
+    wait_for "$RELOAD_SECONDS" "$app to do what the settings say" app_holds "$1" "$app" || return
+  done
+}
+
+# usage: servers_hold SETTINGS ROLES...    of verify_settings
+servers_hold() {
+  local -n _verified=$1
+  local role roles=("${@:2}")
   wait_for "$RELOAD_SECONDS" "the servers to do what revision ${_verified[REVISION]} says" settings_hold "$1" "${roles[@]}" || {
     for role in "${roles[@]}"; do last_log_lines "$role"; done
     return 1
@@ -117,13 +141,18 @@ verify_settings() {
 # host without a record a running server keeps what steps change: nobody knows yet what it should be. Fails with
 # EXIT_REFUSED where nothing was changed, with EXIT_STUCK where a server does not do as it should.
 bring_up() {
-  local role keep
-  has_servers "$1" || return 0
   RENDERED=()
   if left_alone "$1"; then
     stand_alone "$1"
     return
   fi
+  if has_servers "$1"; then bring_up_servers "$@" || return; fi
+  if has_role "$1" otel; then bring_up_otel "$@"; fi
+}
+
+# usage: bring_up_servers SETTINGS RECORDED    as bring_up
+bring_up_servers() {
+  local role keep
   for role in "${SERVER_ROLES[@]}"; do
     has_role "$1" "$role" || continue
     keep=''

@@ -88,6 +88,7 @@ commit() {
 
 # usage: end_transaction    nothing is under way any more
 end_transaction() {
+  forget_undo
   rm -f "$VOICEAI_STATE/intent" "$VOICEAI_STATE/settings.next" "$VOICEAI_STATE/settings.verified.next"
 }
 

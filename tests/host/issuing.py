@@ -165,8 +165,9 @@ def app_settings(**changed: str) -> dict[str, str]:
         "apps.api.REDIS_TLS_CA_FILE": "/etc/ssl/internal/ca.crt",
         "apps.api.USES": "postgres,redis",
         "apps.api.KIND": "service",
-        "apps.api.DIRECTORY": "/opt/api",
-        "apps.api.ENV_FILE": "/opt/api/app.env",
+        # A directory and a file that are there; before any step nothing is written to them.
+        "apps.api.DIRECTORY": "/etc",
+        "apps.api.ENV_FILE": "/etc/hostname",
         "apps.api.SERVICES": "api-1,api-2",
         "apps.api.DRAIN_SECONDS": "30",
         "apps.api.ACCEPT_RESTART": "false",

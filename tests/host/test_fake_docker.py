@@ -168,11 +168,22 @@ def test_a_write_of_the_same_content_is_none_and_a_changed_mode_is_one(bash: Bas
         ("pgpass_line 'a:b\\c'", "*:*:*:voiceai:a\\:b\\\\c"),
         ("userlist_line 'a\"b'", '"voiceai" "a""b"'),
         ("redis_quoted 'a\"b\\c'", '"a\\"b\\\\c"'),
-        ("pgbouncer_tls_ini disable", "server_tls_sslmode = disable"),
         (
-            "pgbouncer_tls_ini verify-ca",
-            "server_tls_sslmode = verify-ca\nserver_tls_ca_file = /etc/ssl/internal/ca.crt",
+            "declare -A AT=(); pgbouncer_tls_ini AT",
+            "server_tls_sslmode = disable\nclient_tls_sslmode = disable",
         ),
+        (
+            "declare -A AT=([PGBOUNCER_SERVER_TLS_SSLMODE]=verify-ca [DATABASE_USERS]=web,api); pgbouncer_tls_ini AT",
+            "server_tls_sslmode = verify-ca\nserver_tls_ca_file = /etc/ssl/internal/ca.crt\n"
+            "client_tls_sslmode = disable\nstats_users = api,web",
+        ),
+        (
+            "declare -A AT=([PGBOUNCER_CLIENT_TLS_SSLMODE]=require); pgbouncer_tls_ini AT",
+            "server_tls_sslmode = disable\nclient_tls_sslmode = require\n"
+            "client_tls_ca_file = /etc/ssl/internal/ca.crt\nclient_tls_cert_file = /etc/ssl/internal/server.crt\n"
+            "client_tls_key_file = /etc/ssl/internal/server.key",
+        ),
+        ("declare -A AT=(); redis_tls_conf AT", "# No TLS listener."),
     ],
 )
 def test_passwords_and_modes_are_written_as_each_server_reads_them(bash: Bash, call: str, line: str) -> None:

@@ -64,7 +64,8 @@ def test_an_app_host_gets_the_ca_and_nothing_else(
     done = host.init(settings_text(app_settings(**one.settings())))
     assert done.returncode == 0, done.stderr
     assert (host.tls / "ca.crt").read_bytes() == one.ca.pem
-    assert {path.name for path in host.tls.rglob("*") if not path.is_dir()} == {"ca.crt"}
+    # The wrong CA is what a proof shows a refusal with.
+    assert {path.resolve().name for path in host.tls.rglob("*") if not path.is_dir()} == {"ca.crt", "wrong-ca.crt"}
     assert sorted(path.name for path in host.etc.iterdir()) == ["postgres_password", "redis_password"]
 
 
@@ -193,7 +194,8 @@ def test_the_key_is_0600_and_70_70_from_its_first_byte_and_no_one_may_enter_its_
         go.touch()
         assert running.wait(30) == 0
     assert (host.tls / "server.key").read_bytes() == generations[1].leaf.key_pem
-    assert sorted(path.name for path in (host.tls / "current/").iterdir()) == ["ca.crt", "server.crt", "server.key"]
+    names = sorted(path.name for path in (host.tls / "current/").iterdir())
+    assert names == ["ca.crt", "hashed", "server.crt", "server.key"]
 
 
 def test_init_killed_half_way_leaves_nothing_that_the_next_run_minds(
@@ -306,7 +308,10 @@ def test_the_wrong_ca_has_no_key_anywhere_and_is_made_once(host: Roots) -> None:
 def test_the_list_of_needs_is_made_for_the_asked_roles(host: Roots) -> None:
     app = host.run("init.sh", "--check", "--roles", "app")
     assert app.returncode == 0, app.stdout
-    assert "docker" not in app.stdout
+    assert "ok       docker compose 2.26.0" in app.stdout
+    assert "postgres_password" not in app.stdout
+    servers = host.run("init.sh", "--check", "--roles", "postgres")
+    assert "postgres_password" in servers.stdout
     unknown = host.run("init.sh", "--check", "--roles", "ap")
     assert unknown.returncode == 2
     assert "no role is called ap" in unknown.stderr

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from lab.figures import Move, failures
 from lab.traffic import Traffic
-from lab.walk import Move, Walker, back, failures, forward
+from lab.walk import Walker
 from tests.waiting import wait_until
 
 SEED_POSTGRES = "SELECT ssl, version FROM pg_stat_ssl WHERE pid=pg_backend_pid();"
@@ -111,7 +112,7 @@ def taken_under_load(walker: Walker, name: str, moves: list[Move]) -> None:
 
 
 def test_every_step_forward_under_load_fails_no_request_and_restarts_nothing(walker: Walker) -> None:
-    taken_under_load(walker, "forward", forward())
+    taken_under_load(walker, "forward", walker.forward())
 
 
 def test_the_seeds_verification_says_that_postgres_speaks_tls(walker: Walker) -> None:
@@ -217,7 +218,7 @@ def test_destroy_is_refused_with_the_way_out_and_touches_no_host(walker: Walker)
 
 def test_every_step_back_under_load_fails_no_request_and_restarts_nothing(walker: Walker) -> None:
     # The story has gone one step back by now.
-    taken_under_load(walker, "back", [forward()[-1], *back()])
+    taken_under_load(walker, "back", [walker.forward()[-1], *walker.back()])
 
 
 def test_once_every_step_is_taken_back_destroy_leaves_the_servers_running(walker: Walker) -> None:

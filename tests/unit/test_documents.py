@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.steps import offered_steps
+from rollout.steps import ROWS, TRACKS
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADINGS = ["Purpose", "Before", "Change", "Apply", "Verify", "Watch", "Back", "Point of no return"]
@@ -21,10 +21,36 @@ def test_generated_parts_are_current() -> None:
     assert ran.returncode == 0, ran.stdout
 
 
+def rows_of(page: Path) -> list[int]:
+    """The places in the table of the rows that a page's title names, by key and, where that has two rows, target."""
+    title = page.read_text(encoding="utf-8").splitlines()[0]
+    words = re.findall(r"[\w.<>-]+", title)
+    alone = [row.key for row in ROWS]
+    return [
+        place
+        for place, row in enumerate(ROWS)
+        if row.key in words and (alone.count(row.key) == 1 or row.target in words)
+    ]
+
+
+def test_pages_follow_the_order_of_the_table() -> None:
+    places = [place for page in PAGES for place in rows_of(page)]
+    assert places == sorted(set(places))
+    assert all(rows_of(page) for page in PAGES)
+
+
 def test_every_step_has_a_page() -> None:
-    assert len(PAGES) == len(offered_steps())
-    for page, step in zip(PAGES, offered_steps(), strict=True):
-        assert step.key in page.read_text(encoding="utf-8").splitlines()[0]
+    assert [place for page in PAGES for place in rows_of(page)] == [*range(len(ROWS))]
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/architecture.md"])
+def test_the_generated_parts_hold_every_row_of_both_tracks(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    parts = "\n".join(re.findall(r"<!-- generated: .+? -->\n(.*?)<!-- end -->", text, re.DOTALL))
+    for track, rows in TRACKS.items():
+        assert track in parts
+        for row in rows:
+            assert row.key in parts or row.key.replace("<app>", "APP") in parts
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

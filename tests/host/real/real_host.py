@@ -3,6 +3,8 @@
 Everything has a name of its own run, and `close()` leaves nothing.
 """
 
+from __future__ import annotations
+
 import base64
 import contextlib
 import subprocess
@@ -10,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from components.hosts import pack_bundle
 from tests.host.issuing import server_settings, settings_text
@@ -131,6 +134,29 @@ class RealHost:
         text = (self.root / "state/settings.verified").read_text()
         return dict(line.split("=", 1) for line in text.splitlines())
 
+    def client(self, name: str) -> str:
+        """A machine of its own on the network, with clients of every server. Returns its address."""
+        container = f"{self.name}-{name}"
+        must(
+            *("run", "--detach", "--name", container, "--network", self.name, "--network-alias", name, "--init"),
+            *("--volume", f"{self.root}/tls:/etc/ssl/internal:ro", "--env", f"PGPASSWORD={PASSWORD}"),
+            *("--env", f"REDISCLI_AUTH={PASSWORD}", "--entrypoint", "sleep", self.servers_image, "infinity"),
+        )
+        return must("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container)
+
+    def connected(self, name: str, conninfo: str) -> Session:
+        """A session of that client that stays connected and says nothing."""
+        return Session(f"{self.name}-{name}", ("psql", "-XAtqw", conninfo), b"SELECT 'ready';\n")
+
+    def redis_connected(self, name: str, *options: str) -> Session:
+        """The same to Redis."""
+        return Session(f"{self.name}-{name}", ("redis-cli", "-h", "voiceai-redis", *options), b"ECHO ready\n")
+
+    def from_client(self, name: str, *argv: str) -> str:
+        """What a command prints there, its errors included."""
+        done = docker("exec", f"{self.name}-{name}", *argv)
+        return (done.stdout + done.stderr).strip()
+
     def psql(self, role: str, conninfo: str, sql: str) -> str:
         """A query from a server's container; libpq's error where it fails."""
         done = docker("exec", self.container(role), "psql", "-XAtw", "-c", sql, conninfo)
@@ -163,6 +189,34 @@ class RealHost:
         with contextlib.suppress(OSError):
             parts.append("--- journal\n" + (self.root / "state/journal").read_text())
         return "\n".join(parts)
+
+
+class Session:
+    """A client's session, as a context manager: connected at its beginning, gone at its end."""
+
+    def __init__(self, container: str, argv: tuple[str, ...], greeting: bytes) -> None:
+        self._command = ["docker", "exec", "-i", container, *argv]
+        self._greeting = greeting
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(self._greeting)
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert b"ready" in answer, answer
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.wait(20)
+        self.process.stdout.close()
 
 
 DIRECT = "host=voiceai-postgres user=voiceai sslmode="

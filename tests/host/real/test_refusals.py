@@ -67,7 +67,7 @@ def test_two_variables_at_once_are_refused_by_name(real: RealHost, path: list[di
     [
         (1, ("off", "verify-ca"), "PGBOUNCER_SERVER_TLS_SSLMODE=verify-ca: from PgBouncer's own container"),
         (3, ("off", "verify-ca"), "POSTGRES_TLS_ENABLED=off: PgBouncer on this host needs TLS"),
-        (2, None, "CERTIFICATE_GENERATION=0: Postgres on this host serves TLS"),
+        (2, None, "CERTIFICATE_GENERATION=0: voiceai-postgres on this host serves TLS"),
     ],
 )
 def test_a_step_that_would_cut_someone_off_is_refused_before_anything(

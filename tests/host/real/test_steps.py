@@ -52,7 +52,12 @@ def test_containers_that_start_later_come_up_with_the_current_settings(
     wait_until("a query through PgBouncer", lambda: real.through() == "t")
     assert_wire(real, path[3])
     done = real.run("/opt/voiceai/update.sh", "--verify-only")
-    assert (done.returncode, done.stdout.strip()) == (0, str(real.revision)), done.stderr
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, str(real.revision)), done.stderr
+    checks = done.stdout.splitlines()[:-1]
+    assert all(line.startswith("ok ") for line in checks), done.stdout
+    # An accepted probe and a refused one, of the same server.
+    assert "ok      a verified TLS session to Postgres should be accepted" in checks
+    assert "ok      a client that trusts another CA should refuse Postgres's certificate" in checks
 
 
 def test_a_missing_container_is_started_and_the_running_ones_are_left_alone(

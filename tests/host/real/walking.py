@@ -3,7 +3,15 @@
 from tests.host.issuing import Generation
 from tests.host.real.real_host import DIRECT, THROUGH, RealHost
 
-OFF = {"CERTIFICATE_GENERATION": "0", "POSTGRES_TLS_ENABLED": "off", "PGBOUNCER_SERVER_TLS_SSLMODE": "disable"}
+OFF = {
+    "CERTIFICATE_GENERATION": "0",
+    "POSTGRES_TLS_ENABLED": "off",
+    "PGBOUNCER_SERVER_TLS_SSLMODE": "disable",
+    "PGBOUNCER_CLIENT_TLS_SSLMODE": "disable",
+    "POSTGRES_FORCE_SSL": "off",
+    "REDIS_TLS_ENABLED": "false",
+    "REDIS_FORCE_TLS": "false",
+}
 
 
 def at(generation: Generation | None, postgres: str = "off", pgbouncer: str = "disable") -> dict[str, str]:

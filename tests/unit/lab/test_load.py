@@ -5,9 +5,14 @@ import io
 import json
 import time
 from functools import partial
+from pathlib import Path
 
-from lab import load
-from lab.load import Clock, Profile, Recorder
+import pytest
+
+from lab.load import control, profiles, sending, servers, web
+from lab.load.control import Control, Current
+from lab.load.profiles import Profile
+from lab.load.recording import Clock, Recorder
 
 FAST = Profile(kind="postgres-short", clients=1, rate=100.0)
 
@@ -33,7 +38,7 @@ def test_a_failed_request_is_recorded_once_and_not_tried_again() -> None:
         calls.append("gave up")
 
     one = recorder()
-    asyncio.run(load.send(FAST, broken, give_up, one, Clock()))
+    asyncio.run(sending.send(FAST, broken, give_up, one, Clock()))
     assert calls == ["sent", "gave up"]
     (entry,) = written(one)
     assert (entry["ok"], entry["error"]) == (False, "ConnectionResetError: connection reset by peer")
@@ -47,7 +52,7 @@ def test_a_request_that_succeeds_keeps_its_connection() -> None:
         raise AssertionError("a good connection was given up")
 
     one = recorder()
-    asyncio.run(load.send(FAST, works, give_up, one, Clock()))
+    asyncio.run(sending.send(FAST, works, give_up, one, Clock()))
     (entry,) = written(one)
     assert entry["ok"] is True
     assert entry["error"] == ""
@@ -67,7 +72,7 @@ def test_after_a_stall_a_client_does_not_send_what_it_missed() -> None:
             elif len(sent) == 2 + later:
                 ended.set()
 
-        await load.pace(FAST, 0.0, send_one, ended)
+        await sending.pace(FAST, 0.0, send_one, ended)
 
     asyncio.run(scenario())
     # Twenty were missed in the stall. A burst would send them at its end; at the profile's pace they take as long.
@@ -78,7 +83,7 @@ def test_a_client_ends_at_once_when_the_load_ends() -> None:
     async def scenario() -> None:
         ended = asyncio.Event()
         slow = Profile(kind="postgres-short", clients=1, rate=0.001)
-        task = asyncio.create_task(load.pace(slow, 1000.0, partial(asyncio.sleep, 0), ended))
+        task = asyncio.create_task(sending.pace(slow, 1000.0, partial(asyncio.sleep, 0), ended))
         await asyncio.sleep(0)
         ended.set()
         await asyncio.wait_for(task, 5)
@@ -87,4 +92,113 @@ def test_a_client_ends_at_once_when_the_load_ends() -> None:
 
 
 def test_some_hundred_requests_a_second_are_sent_in_all() -> None:
-    assert 100 <= sum(profile.clients * profile.rate for profile in load.PROFILES) <= 150
+    assert 80 <= sum(profile.clients * profile.rate for profile in profiles.PROFILES) <= 120
+
+
+def test_a_kind_that_there_is_not_is_named() -> None:
+    assert [profile.kind for profile in profiles.chosen(["sip-redis", "http-api"])] == ["http-api", "sip-redis"]
+    with pytest.raises(ValueError, match=r"no kind http-nothing; it has http-api"):
+        profiles.chosen(["http-api", "http-nothing"])
+
+
+def test_the_kinds_of_a_lab_without_apps_ask_no_app() -> None:
+    kinds = profiles.servers(profiles.KINDS)
+    assert kinds
+    assert not [kind for kind in kinds if kind.startswith(("http-", "sip-"))]
+
+
+ASKED = servers.Servers(database="db.lab.internal", postgres_password="p", redis_password="r")
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "direct", "has", "has_not"),
+    [
+        ("prefer", False, ["port=5432", "sslmode=prefer"], "sslrootcert"),
+        ("require", False, ["sslmode=require"], "sslrootcert"),
+        ("verify-full", True, ["port=5433", f"sslrootcert={control.CA_FILE}"], "port=5432"),
+    ],
+)
+def test_only_modes_that_verify_are_given_the_ca(sslmode: str, direct: bool, has: list[str], has_not: str) -> None:
+    conninfo = ASKED.conninfo("postgres-short", sslmode, direct=direct)
+    assert all(part in conninfo for part in [*has, "application_name=load-postgres-short"])
+    assert has_not not in conninfo
+
+
+class Opening(servers.Client):
+    """A client that opens nothing."""
+
+    def _wants(self, control: Control) -> object:
+        return control.sslmode
+
+    def connect(self) -> object:
+        return self._opened()
+
+    def stale(self, life: float) -> bool:
+        return self._stale(life)
+
+
+def test_a_client_follows_a_change_by_connecting_anew(tmp_path: Path) -> None:
+    path = tmp_path / "control.json"
+    current = Current(path)
+    current.refresh()
+    client = Opening(current, 1)
+    assert client.follows(current.control)
+    assert client.connect() == "prefer"
+    assert not client.stale(60)
+    path.write_text(Control(number=1, sslmode="verify-full").text())
+    current.refresh()
+    assert not client.follows(current.control)
+    assert client.stale(60)
+    assert client.connect() == "verify-full"
+    assert client.follows(current.control)
+
+
+def test_a_change_that_is_not_a_clients_own_leaves_its_connection(tmp_path: Path) -> None:
+    path = tmp_path / "control.json"
+    current = Current(path)
+    client = Opening(current, 1)
+    client.connect()
+    path.write_text(Control(number=1, redis_tls=True).text())
+    current.refresh()
+    assert current.control.redis_tls
+    assert client.follows(current.control)
+
+
+def test_what_counts_for_a_client_is_how_its_own_server_is_reached() -> None:
+    current, secured = Current(Path("/nonexistent")), Control(redis_tls=True)
+    cache = servers.RedisClient(ASKED, current, 1, keep=True)
+    database = servers.PostgresClient(lambda mode: mode, current, 1, keep=True)
+    backup = servers.Backup(ASKED, current, 1)
+    assert cache._wants(secured) != cache._wants(Control())
+    for client in (database, backup):
+        assert client._wants(secured) == client._wants(Control())
+        assert client._wants(Control(sslmode="require")) != client._wants(Control())
+
+
+def test_a_kept_connection_is_replaced_at_the_end_of_its_life() -> None:
+    client = Opening(Current(Path("/nonexistent")), 1)
+    client.connect()
+    assert not client.stale(60)
+    assert client.stale(0)
+
+
+def test_a_mode_that_libpq_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="sslmode 'on' is not one of disable"):
+        control.parse(Control(sslmode="on").text())
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"", "closed after 0 bytes"),
+        (b"HTTP/1.1 200 OK\r\nContent-", "closed after"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "cut off after 4 of 9 bytes"),
+    ],
+)
+def test_half_an_answer_is_a_failure(answer: bytes, says: str) -> None:
+    with pytest.raises(RuntimeError, match=says):
+        web.parse(answer)
+
+
+def test_an_answer_is_its_status_and_its_body() -> None:
+    assert web.parse(b"HTTP/1.0 502 Bad Gateway\r\ncontent-length: 3\r\n\r\nno\n") == (502, "no\n")

@@ -1,6 +1,7 @@
 """Config in, frozen values or every problem out. Each bad input is refused with its key."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from rollout.config import KEYS, parse
+from rollout.declared import Deployment, default_app
 from rollout.reader import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,7 +24,8 @@ def raw(**changes: Any) -> dict[str, str]:
         "secrets": {"region": "eu-west-1"},
         "hosts": {
             "database": {"address": "10.0.0.1", "hostKey": HOST_KEY, "roles": ["postgres", "pgbouncer", "redis"]},
-            "apps": {"address": "10.0.0.2", "hostKey": HOST_KEY, "user": "admin", "roles": ["api", "web"]},
+            "api1": {"address": "10.0.0.2", "hostKey": HOST_KEY, "user": "admin", "roles": ["api"]},
+            "web": {"address": "10.0.0.3", "hostKey": HOST_KEY, "roles": ["web", "otel"]},
         },
     }
     values |= changes
@@ -46,19 +49,53 @@ def hosts(**changes: Any) -> dict[str, Any]:
     return declared
 
 
+DEPLOYMENT = "hosts.database.deployment"
+
+
+def deployment(**fields: Any) -> dict[str, Any]:
+    """The change that gives the database host a deployment of its own."""
+    return {"hosts": hosts(database={"deployment": {"directory": "/srv/db", **fields}})}
+
+
 def test_a_good_config_becomes_frozen_values() -> None:
     config = parse(raw())
     assert config.declared.settings["POSTGRES_TLS_ENABLED"] == "off"
-    assert config.declared.hosts == {"apps": ("api", "web"), "database": ("pgbouncer", "postgres", "redis")}
+    assert {name: host.roles for name, host in config.declared.hosts.items()} == {
+        "api1": ("api",),
+        "database": ("pgbouncer", "postgres", "redis"),
+        "web": ("otel", "web"),
+    }
+    assert dict(config.declared.apps) == {"api": default_app("api"), "web": default_app("web")}
     assert config.request.names == ("db.internal", "voiceai-pgbouncer", "voiceai-postgres", "voiceai-redis")
     assert config.secrets.prefix == "voiceai/test/"
-    assert [host.sudo for host in config.hosts] == ["sudo -n ", ""]
+    assert [host.sudo for host in config.hosts] == ["sudo -n ", "", ""]
 
 
-@pytest.mark.parametrize("spelling", ["on", "true", "On", "TRUE"])
-def test_on_and_true_mean_the_same(spelling: str) -> None:
-    settings = parse(raw(CERTIFICATE_GENERATION="1", POSTGRES_TLS_ENABLED=spelling)).declared.settings
-    assert settings["POSTGRES_TLS_ENABLED"] == "on"
+# what is written, as the engine hands it over; the table's word of an off/on and of a false/true variable
+SPELLINGS = [
+    ("on", "on", "true"),
+    ("On", "on", "true"),
+    ("true", "on", "true"),
+    ("TRUE", "on", "true"),
+    ("off", "off", "false"),
+    ("False", "off", "false"),
+]
+
+
+@pytest.mark.parametrize(("spelling", "off_on", "false_true"), SPELLINGS)
+def test_on_and_true_mean_the_same_and_become_the_tables_word(spelling: str, off_on: str, false_true: str) -> None:
+    switched = dict.fromkeys(("POSTGRES_TLS_ENABLED", "REDIS_TLS_ENABLED", "DRAIN_STRAGGLERS", "PREPARED"), spelling)
+    declared = parse(raw(**switched)).declared
+    assert declared.settings["PREPARED"] == declared.settings["POSTGRES_TLS_ENABLED"] == off_on
+    assert declared.settings["REDIS_TLS_ENABLED"] == false_true
+    assert declared.attributes["DRAIN_STRAGGLERS"] == off_on
+
+
+@pytest.mark.parametrize("written", [True, "true", "on", "ON"])
+def test_a_switch_of_an_app_is_understood_as_yaml_or_as_text(written: object) -> None:
+    declared = parse(raw(apps={"web": {"REDIS_TLS_ENABLED": written, "acceptRestart": written}})).declared
+    assert declared.settings["apps.web.REDIS_TLS_ENABLED"] == "true"
+    assert declared.attributes["apps.web.acceptRestart"] == "true"
 
 
 @pytest.mark.parametrize("mode", ["disable", "prefer", "require", "verify-ca", "verify-full"])
@@ -83,22 +120,46 @@ BAD = [
     ("days", {"certificate": {"days": 9999}}, "certificate.days: ", "from 1 to 825"),
     ("certificate field", {"certificate": {"name": ["x"]}}, "certificate.name: ", "did you mean names?"),
     ("app in apps", {"apps": {"apii": {}}}, "apps.apii: ", "did you mean api?"),
-    ("app in roles", {"hosts": hosts(apps={"roles": ["apii"]})}, "hosts.apps.roles: apii", "did you mean api?"),
+    ("app in roles", {"hosts": hosts(api1={"roles": ["apii"]})}, "hosts.api1.roles: apii", "did you mean api?"),
     ("variable of an app", {"apps": {"api": {"DATABASE_SSL": "x"}}}, "apps.api.DATABASE_SSL: ", "DATABASE_SSL_MODE?"),
-    ("later step", {"PGBOUNCER_CLIENT_TLS_SSLMODE": "allow"}, "PGBOUNCER_CLIENT_TLS_SSLMODE: ", "step 4 of 7"),
-    (
-        "later step of an app",
-        {"apps": {"api": {"DATABASE_SSL_MODE": "verify-full"}}},
-        "apps.api.DATABASE_SSL_MODE: ",
-        "step 5 of 7",
-    ),
     ("no hosts", {"hosts": None}, "hosts: ", "there is no host"),
     ("no host key", {"hosts": hosts(database={"hostKey": None})}, "hosts.database.hostKey: ", "ssh-keyscan"),
     ("host key", {"hosts": hosts(database={"hostKey": "abc"})}, "hosts.database.hostKey: ", "'abc' is not the host's"),
     ("no address", {"hosts": hosts(database={"address": None})}, "hosts.database.address: ", "it is missing"),
     ("port", {"hosts": hosts(database={"port": 70000})}, "hosts.database.port: ", "from 1 to 65535"),
-    ("two databases", {"hosts": hosts(apps={"roles": ["postgres"]})}, "hosts: ", "exactly one host runs it"),
+    ("two databases", {"hosts": hosts(web={"roles": ["postgres"]})}, "hosts: ", "exactly one host runs it"),
     ("no redis", {"hosts": hosts(database={"roles": ["postgres", "pgbouncer"]})}, "hosts: ", "the role redis"),
+    (
+        "a collector and no redis",
+        {"hosts": hosts(database={"roles": ["postgres", "pgbouncer"]})},
+        "hosts.web.roles: ",
+        "otel scrapes Redis",
+    ),
+    ("app on no host", {"apps": {"voice": {}}}, "apps.voice: ", "no such app on any host"),
+    ("further app on no host", {"furtherApps": ["worker"]}, "furtherApps: ", "worker runs on no host"),
+    ("further app named like a role", {"furtherApps": ["otel"]}, "furtherApps: ", "'otel' can't be an app's name"),
+    ("further app with a dot", {"furtherApps": ["a.b"]}, "furtherApps: ", "'a.b' can't be an app's name"),
+    ("leaving", {"leaving": ["a b"]}, "leaving: ", "not the name of an app"),
+    ("port of Redis", {"REDIS_TLS_PORT": "70000"}, "REDIS_TLS_PORT: ", "from 1 to 65535"),
+    ("the plaintext port", {"REDIS_TLS_PORT": "6379"}, "REDIS_TLS_PORT: ", "6379 is the plaintext listener's"),
+    ("quiet minutes", {"QUIET_MINUTES": "soon"}, "QUIET_MINUTES: ", "from 0 to 10080"),
+    ("draining", {"DRAIN_STRAGGLERS": "maybe"}, "DRAIN_STRAGGLERS: ", "one of off, on"),
+    ("client leg", {"PGBOUNCER_CLIENT_TLS_SSLMODE": "verify-full"}, "PGBOUNCER_CLIENT_TLS_SSLMODE: ", "allow, prefer"),
+    (
+        "client address",
+        {"hosts": hosts(web={"clientAddresses": ["10.0.0.1,10.0.0.2"]})},
+        "hosts.web.clientAddresses: ",
+        "not a name or an IP",
+    ),
+    ("host field", {"hosts": hosts(web={"adress": "x"})}, "hosts.web.adress: ", "did you mean address?"),
+    ("deployment of apps", {"hosts": hosts(web={"deployment": {}})}, "hosts.web.deployment: ", "runs none of"),
+    ("deployment directory", deployment(directory="srv/db"), f"{DEPLOYMENT}.directory: ", "absolute, plain path"),
+    ("no deployment directory", deployment(directory=None), f"{DEPLOYMENT}.directory: ", "it is missing"),
+    ("deployment file", deployment(files=["a b.yaml"]), f"{DEPLOYMENT}.files: ", "'a b.yaml' is not a plain path"),
+    ("deployment file above", deployment(files=["../x"]), f"{DEPLOYMENT}.files: ", "'../x' is not a plain path"),
+    ("deployment field", deployment(service={}), f"{DEPLOYMENT}.service: ", "did you mean services?"),
+    ("deployment role", deployment(services={"pgbounce": "x"}), f"{DEPLOYMENT}.services.pgbounce: ", "mean pgbouncer?"),
+    ("deployment service", deployment(services={"redis": "a,b"}), f"{DEPLOYMENT}.services.redis: ", "compose service"),
     ("host name", {"hosts": hosts(**{"My Host": {"roles": ["web"]}})}, "hosts.My Host: ", "lower-case letters"),
     ("no region", {"secrets": {}}, "secrets.region: ", "it is missing"),
     (
@@ -139,19 +200,44 @@ def test_no_repr_shows_the_ssh_key() -> None:
     assert "SECRET" not in repr(config)
 
 
-def test_a_later_step_at_its_initial_value_is_accepted() -> None:
-    config = parse(raw(PGBOUNCER_CLIENT_TLS_SSLMODE="disable", apps={"api": {"DATABASE_SSL_MODE": "disable"}}))
-    assert "PGBOUNCER_CLIENT_TLS_SSLMODE" not in config.declared.settings
+def test_what_is_not_set_stands_at_its_default() -> None:
+    declared = parse(raw()).declared
+    assert set(declared.settings.values()) == {"off", "0", "disable", "false"}
+    assert declared.attributes["REDIS_TLS_PORT"] == "6380"
+    assert declared.attributes["QUIET_MINUTES"] == "60"
+    assert declared.hosts["web"].client_addresses == ("10.0.0.3",)
+    assert declared.leaving == ()
 
 
-def test_a_further_app_is_known_once_declared() -> None:
-    config = parse(raw(furtherApps=["worker"], hosts=hosts(apps={"roles": ["worker"]})))
-    assert config.declared.hosts["apps"] == ("worker",)
+def test_further_apps_come_after_the_seeds_in_the_order_declared() -> None:
+    more = {
+        name: {"address": f"10.0.1.{number}", "hostKey": HOST_KEY, "roles": [name]}
+        for number, name in enumerate(("batch", "worker", "telpro", "ops"))
+    }
+    config = parse(raw(furtherApps=["worker", "batch"], hosts=hosts(**more)))
+    assert list(config.declared.apps) == ["api", "web", "ops", "telpro", "worker", "batch"]
+    assert [key for key in config.declared.settings if key.endswith(".DATABASE_SSL_MODE")] == [
+        f"apps.{app}.DATABASE_SSL_MODE" for app in ("api", "web", "ops", "worker", "batch")
+    ]
+
+
+def test_a_deployment_takes_the_seeds_service_names_where_it_names_none() -> None:
+    found = parse(raw(**deployment(services={"postgres": "db"}))).declared.hosts["database"].deployment
+    assert found == Deployment(
+        directory="/srv/db",
+        files=("compose.yaml",),
+        services={"postgres": "db", "pgbouncer": "voiceai-pgbouncer", "redis": "voiceai-redis"},
+    )
+
+
+def test_client_addresses_may_be_others_than_the_address() -> None:
+    found = parse(raw(hosts=hosts(web={"clientAddresses": ["10.9.9.1", "web.internal", "fd00::1"]}))).declared
+    assert found.hosts["web"].client_addresses == ("10.9.9.1", "web.internal", "fd00::1")
 
 
 def test_the_project_file_describes_exactly_the_known_keys() -> None:
     project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))
-    assert set(project["config"]) == set(KEYS) - {"PGBOUNCER_CLIENT_TLS_SSLMODE", "POSTGRES_FORCE_SSL"}
+    assert set(project["config"]) == set(KEYS)
     assert all(entry["description"] for entry in project["config"].values())
 
 
@@ -163,4 +249,14 @@ def test_the_example_environment_is_a_good_config() -> None:
             for key, value in example.items()
         }
     )
-    assert set(config.declared.settings.values()) == {"0", "off", "disable"}
+    declared = config.declared
+    assert set(declared.settings.values()) == {"0", "off", "disable", "false"}
+    assert list(declared.apps) == ["api", "web", "voice", "ops", "telpro", "worker"]
+    # A rollout is a one-line diff: every variable is there to be changed, and `pulumi config set`, which quotes what
+    # YAML takes for a number or a boolean, changes no other line.
+    written = set(example) | {
+        f"internal-tls:apps.{app}.{name}" for app, fields in example["internal-tls:apps"].items() for name in fields
+    }
+    assert {f"internal-tls:{key}" for key in declared.settings} <= written
+    text = (ROOT / "Pulumi.staging.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"^  internal-tls:\w+: (?:\d+|true|false)\b.*$", text, re.MULTILINE) == []
