@@ -6,6 +6,8 @@ project of its own, and `close()` leaves nothing of it.
 
 import hashlib
 import json
+import socket
+import ssl
 import subprocess
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -27,8 +29,8 @@ USER 0
 RUN groupadd -g 999 data && useradd -u 999 -g 999 -M data && useradd -u 26 -g 999 -M other \\
  && useradd -u 1000 -M pooler && install -d -o 1000 /etc/pooler \\
  && chmod 0755 /var/lib/postgresql && chown -R {owner}:999 /var/lib/postgresql/data && chown -R 999:999 /data \\
- && printf '{ini}' >/etc/pooler/baked.ini && printf '{entrypoint}' >/usr/local/bin/pooler-entrypoint \\
- && chmod 0755 /usr/local/bin/pooler-entrypoint
+ && printf '{ini}' >/etc/pooler/baked.ini \\
+ && printf '{entrypoint}' >/usr/local/bin/pooler-entrypoint && chmod 0755 /usr/local/bin/pooler-entrypoint
 """
 INI = """\
 ; written by hand, 2019
@@ -145,12 +147,19 @@ class ForeignHost(RealHost):
         for name, text in self.files.items():
             (self.site / name).write_text(text.replace("@NAME@", self.name))
         RealHost.open(self)
-        done = self.compose("up", "--detach")
-        assert done.returncode == 0, done.stderr
+        # PgBouncer asks again only after 15 s.
+        for services, ready in ((["db", "cache"], self.database_is_there), (["pooler"], lambda: True)):
+            done = self.compose("up", "--detach", *services)
+            assert done.returncode == 0, done.stderr
+            wait_until("Postgres answers", ready)
         must("network", "connect", f"{self.name}_default", f"{self.name}-host")
         wait_until("Postgres answers through PgBouncer", lambda: self.query("SELECT 1") == "1")
         assert self.query("CREATE TABLE kept AS SELECT 42 AS n; SELECT n FROM kept") == "42"
         assert self.redis("set", "kept", "42") == "OK"
+
+    def database_is_there(self) -> bool:
+        done = docker("exec", self.container("postgres"), "pg_isready", "--quiet", "--host", "127.0.0.1")
+        return done.returncode == 0
 
     def start_host(self, name: str, options: list[str]) -> None:
         """The site's directory is on the host by the path that the engine knows."""
@@ -204,6 +213,44 @@ class ForeignHost(RealHost):
     def redis(self, *words: str) -> str:
         done = docker("exec", "--env", f"REDISCLI_AUTH={PASSWORD}", self.container("redis"), "redis-cli", *words)
         return (done.stdout + done.stderr).strip()
+
+    def console(self, command: str) -> str:
+        """PgBouncer's, by its socket."""
+        return self.query(command, "host=/tmp port=6432 user=pgbouncer dbname=pgbouncer")
+
+    def ini(self) -> str:
+        """PgBouncer's, where the site put it."""
+        return must("exec", self.container("pgbouncer"), "cat", "/etc/pooler/pgbouncer.ini")
+
+    def redis_answers_on_published(self, address: str) -> bool:
+        """Whether Redis answers in TLS on a published port of this machine."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(self.root / "tls/ca.crt") if (self.root / "tls/ca.crt").exists() else None
+        try:
+            with (
+                socket.create_connection((address, 6380), timeout=5) as plain,
+                context.wrap_socket(plain, server_hostname="cache") as wrapped,
+            ):
+                wrapped.sendall(b"PING\r\n")
+                return b"NOAUTH" in wrapped.recv(100)
+        except OSError:
+            return False
+
+    @contextmanager
+    def open_transaction(self) -> Iterator[None]:
+        """A transaction through PgBouncer that stays open."""
+        argv = ["docker", "exec", "-i", "--env", f"PGPASSWORD={PASSWORD}", self.container("pgbouncer"), "psql", "-XAtq"]
+        conninfo = "host=127.0.0.1 port=6432 user=voiceai dbname=voiceai"
+        holder = subprocess.Popen([*argv, conninfo], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdin
+        assert holder.stdout
+        try:
+            holder.stdin.write("BEGIN;\nSELECT 'begun';\n")
+            holder.stdin.flush()
+            assert holder.stdout.readline() == "begun\n"
+            yield
+        finally:
+            holder.communicate("ROLLBACK;\n", timeout=20)
 
     def data_is_there(self) -> bool:
         return self.query("SELECT n FROM kept") == "42" and self.redis("get", "kept") == "42"
