@@ -187,6 +187,18 @@ start_forwarder() {
     problem "cannot start $FORWARDER, which publishes port $REDIS_PORT: $(tail -n 2 <<<"$words" | tr '\n' ' ')"
 }
 
+# usage: see_behind_forwarder    fills BEHIND["address:port"], as Redis sees a connection, with the client's own
+see_behind_forwarder() {
+  local id word client address
+  declare -gA BEHIND=()
+  [[ $DEPLOYMENT == yes ]] || return 0
+  for id in $(forwarder_ids); do
+    while read -r _ word client _ address; do
+      [[ $word != forward ]] || BEHIND[$address]=$client
+    done < <(call "$CALL_SECONDS" docker top "$id" -eo pid,args 2>/dev/null)
+  done
+}
+
 # usage: stop_forwarder    where there is one
 stop_forwarder() {
   local ids

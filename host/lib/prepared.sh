@@ -55,7 +55,11 @@ say_plan_of() {
   local what="  ${SERVICE_OF[$1]} (${CONTAINER[$1]}, runs as ${OWNER_OF[$1]}): "
   if [[ -n ${DECIDED["recreate.$1"]:-} ]]; then
     case $1 in
-      postgres) what+='is made anew ONCE, between PAUSE and RESUME of PgBouncer: clients of PgBouncer wait 1 to 4 s, none fails; clients that reach Postgres directly are cut off' ;;
+      postgres)
+        what+='is made anew ONCE'
+        [[ -z ${SERVICE_OF[pgbouncer]:-} ]] || what+=', between PAUSE and RESUME of PgBouncer: its clients wait 1 to 4 s, none fails'
+        what+='; clients that reach Postgres directly are cut off'
+        ;;
       pgbouncer) what+='is made anew ONCE, between two transactions: its clients are cut off, and no new one is let in for about 1 s' ;;
       redis) what+='is made anew ONCE: its clients are cut off, and no new one is let in for about 1 s' ;;
     esac
@@ -202,6 +206,7 @@ unprepare_deployment() {
   fault_point unprepared-servers
   unregister_override && rm -f "$(override_file)" "$(deployment_home)/forward" && stop_forwarder || return
   for role in "${!SERVICE_OF[@]}"; do take_out_of "$role" || return; done
+  [[ " ${MOUNTED_OF[*]} " == *' yes '* ]] || rm -f "$(deployment_home)/start"
   rmdir "$(deployment_home)" 2>/dev/null || true
   rm -rf "$(before_home)"
 }

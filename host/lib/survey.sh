@@ -149,11 +149,7 @@ survey_start() {
   command=$(call "$CALL_SECONDS" docker container inspect --format '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' "${CONTAINER[$1]}")
   # An entrypoint's own choice shows in the process; not in Redis's, which writes over it, nor in one that we started.
   [[ $1 == redis || ${MOUNTED_OF[$1]} == yes || ${ARGUMENT_OF[$1]} == */internal-tls-* ]] || command+=" ${PROGRAM_OF[$1]}"
-<<<<<<< HEAD
-  [[ ! $command =~ (^|[\ \"])/[^\ \"]*/$(server_command "$1")([\ \"]|$) ]] ||
-=======
   [[ ! $command =~ $by_path ]] ||
->>>>>>> integ
     unfit "service ${SERVICE_OF[$1]} is started by the path of its program, so that nothing can be added to its start: name it $(server_command "$1") in your compose file, without a directory"
   DECIDED["start.$1"]=${START_DIRECTORY_OF[$1]:-/usr/local/sbin}
   [[ -n ${START_DIRECTORY_OF[$1]:-} ]] || {

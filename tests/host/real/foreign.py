@@ -20,7 +20,6 @@ from tests.host.real.real_host import PASSWORD, RealHost, docker, must
 from tests.waiting import wait_until
 
 SERVICES = {"postgres": "db", "pgbouncer": "pooler", "redis": "cache"}
-NAMES = ("db.lab.internal", "db", "pooler", "cache")
 
 # Accounts of other images, and data directories that are theirs; an ini in the image; an entrypoint that writes one.
 DOCKERFILE = """\
@@ -138,6 +137,12 @@ class ForeignHost(RealHost):
     deployment: dict[str, str] = field(default_factory=dict)
 
     @property
+    def address(self) -> str:
+        """Where it publishes its ports: an address of this machine's own loopback that nobody else has."""
+        one, two, three = hashlib.sha256(self.name.encode()).digest()[:3]
+        return f"127.{1 + one % 250}.{two}.{1 + three % 250}"
+
+    @property
     def site(self) -> Path:
         return self.root / "site"
 
@@ -145,7 +150,7 @@ class ForeignHost(RealHost):
         """The deployment with data in it, and a host that has the bundle."""
         self.site.mkdir()
         for name, text in self.files.items():
-            (self.site / name).write_text(text.replace("@NAME@", self.name))
+            (self.site / name).write_text(text.replace("@NAME@", self.name).replace("@ADDRESS@", self.address))
         RealHost.open(self)
         # PgBouncer asks again only after 15 s.
         for services, ready in ((["db", "cache"], self.database_is_there), (["pooler"], lambda: True)):
@@ -194,7 +199,6 @@ class ForeignHost(RealHost):
             "DEPLOYMENT_DIRECTORY": str(self.site),
             "DEPLOYMENT_FILES": self.compose_files,
             **{f"SERVICE_{role.upper()}": service for role, service in SERVICES.items()},
-            "DIALED_NAMES": ",".join(NAMES),
             **self.deployment,
         }
         settings = server_settings(**{**declared, **values, "REVISION": str(self.revision)})
@@ -222,14 +226,15 @@ class ForeignHost(RealHost):
         """PgBouncer's, where the site put it."""
         return must("exec", self.container("pgbouncer"), "cat", "/etc/pooler/pgbouncer.ini")
 
-    def redis_answers_on_published(self, address: str) -> bool:
+    def redis_answers_where_published(self) -> bool:
         """Whether Redis answers in TLS on a published port of this machine."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(self.root / "tls/ca.crt") if (self.root / "tls/ca.crt").exists() else None
+        if (self.root / "tls/ca.crt").exists():
+            context.load_verify_locations(self.root / "tls/ca.crt")
         try:
             with (
-                socket.create_connection((address, 6380), timeout=5) as plain,
-                context.wrap_socket(plain, server_hostname="cache") as wrapped,
+                socket.create_connection((self.address, 6380), timeout=5) as plain,
+                context.wrap_socket(plain, server_hostname="db.lab.internal") as wrapped,
             ):
                 wrapped.sendall(b"PING\r\n")
                 return b"NOAUTH" in wrapped.recv(100)
