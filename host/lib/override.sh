@@ -34,6 +34,9 @@ mounted() { printf '      - {type: bind, source: %s, target: %s, read_only: true
 declare -A DECIDED=()
 DECISIONS=({recreate,start,path}.{postgres,pgbouncer,redis} forward forward.image forward.networks publish)
 
+# usage: must_recreate ROLE    whether its container is still to be made anew: our mounts show that it was
+must_recreate() { [[ -n ${DECIDED["recreate.$1"]:-} && ${MOUNTED_OF[$1]:-no} != yes ]]; }
+
 # usage: read_decisions    fails where there are none
 read_decisions() {
   local line

@@ -31,7 +31,7 @@ preflight_prepared() {
 
 # usage: recreation_is_possible    what must be made anew, can be without an open end
 recreation_is_possible() {
-  [[ -z ${DECIDED["recreate.postgres"]:-}${DECIDED["recreate.pgbouncer"]:-} || -z ${SERVICE_OF[pgbouncer]:-} ]] || no_long_transaction
+  ! { must_recreate postgres || must_recreate pgbouncer; } || [[ -z ${SERVICE_OF[pgbouncer]:-} ]] || no_long_transaction
 }
 
 # usage: say_plan    what PREPARED=on will do, and what it costs; measured: docs/runbook/00-prepare.md
@@ -53,7 +53,7 @@ say_plan() {
 # usage: say_plan_of ROLE
 say_plan_of() {
   local what="  ${SERVICE_OF[$1]} (${CONTAINER[$1]}, runs as ${OWNER_OF[$1]}): "
-  if [[ -n ${DECIDED["recreate.$1"]:-} ]]; then
+  if must_recreate "$1"; then
     case $1 in
       postgres)
         what+='is made anew ONCE'
@@ -83,10 +83,10 @@ say_plan_of() {
 say_later() {
   local role later=''
   for role in pgbouncer redis; do
-    [[ -z ${SERVICE_OF[$role]:-} || -n ${DECIDED["recreate.$role"]:-} ]] || later+=" ${SERVICE_OF[$role]}"
+    [[ -z ${SERVICE_OF[$role]:-} || ${MOUNTED_OF[$role]} == yes ]] || must_recreate "$role" || later+=" ${SERVICE_OF[$role]}"
   done
   [[ -z $later ]] ||
-    say "  later: your own next \`docker compose up\` makes$later anew once, at the cost of a restart; choose when${DRIFTED[*]:+ (your files have changes that are not applied yet, for ${DRIFTED[*]})}"
+    say "  later: your own next \`docker compose up\` makes$later anew once, which cuts their clients off for 1 s each, and for 10 s where PgBouncer waits for its clients at SIGTERM: choose when, and do it one by one (docker compose up --detach --no-deps --timeout 1 SERVICE)${DRIFTED[*]:+ (your files have changes that are not applied yet, for ${DRIFTED[*]})}"
 }
 
 # usage: say_way_back    what PREPARED=off will do

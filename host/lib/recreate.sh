@@ -9,7 +9,7 @@
 recreate_servers() {
   local role done_any=no
   for role in pgbouncer postgres redis; do
-    [[ -n ${DECIDED["recreate.$role"]:-} && ${MOUNTED_OF[$role]:-no} != yes ]] || continue
+    must_recreate "$role" || continue
     done_any=yes
     say "$(service_name "$role") is made anew, because ${DECIDED["recreate.$role"]}"
     case $role in

@@ -386,6 +386,10 @@ def test_a_setting_on_the_command_line_costs_one_restart_behind_pause(
     planned = flagged.plan(path[1]).stderr
     assert "is made anew ONCE, between PAUSE and RESUME" in planned
     assert "ssl is set on its command line" in planned
+    dead = flagged.update(path[1], environment={"VOICEAI_FAULT": "paused"})
+    assert dead.returncode == KILLED, dead.stderr
+    assert "resuming it" in flagged.applied(path[0]).stderr
+    assert flagged.query("SELECT 1") == "1"
     with flagged.load() as told:
         flagged.applied(path[1])
     nobody_failed(told)
@@ -401,6 +405,12 @@ def test_a_setting_on_the_command_line_costs_one_restart_behind_pause(
     nobody_failed(told)
     assert flagged.started() == before
     assert (flagged.site_bytes(), flagged.ini()) == (files, ini)
+    # Prepared again: nothing is made anew, and a container that the site makes later still starts without the setting.
+    assert "ONCE" not in flagged.plan(path[1]).stderr
+    go(flagged, path, 3)
+    assert flagged.started() == before
+    assert flagged.compose("up", "--detach", "--no-deps", "--force-recreate", "db").returncode == 0
+    wait_until("TLS of a new container", lambda: flagged.query("SHOW ssl") == "on")
 
 
 def test_a_transaction_that_stays_open_ends_the_pause_and_everything_goes_on(
