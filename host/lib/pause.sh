@@ -104,8 +104,8 @@ restart_postgres_paused() {
   no_long_transaction || return
   pgbouncer_pause "$WAIT_SECONDS" || return
   start=$(milliseconds)
-  fault_point paused
-  "$@" && fault_point restarted && wait_for "$WAIT_SECONDS" "$(service_name postgres) to answer" postgres_answers || failed=1
+  fault_point prepared-paused
+  "$@" && fault_point prepared-restarted && wait_for "$WAIT_SECONDS" "$(service_name postgres) to answer" postgres_answers || failed=1
   pgbouncer_resume || failed=1
   say "PgBouncer's clients waited for $(($(milliseconds) - start)) ms"
   return "$failed"

@@ -386,7 +386,7 @@ def test_a_setting_on_the_command_line_costs_one_restart_behind_pause(
     planned = flagged.plan(path[1]).stderr
     assert "is made anew ONCE, between PAUSE and RESUME" in planned
     assert "ssl is set on its command line" in planned
-    dead = flagged.update(path[1], environment={"VOICEAI_FAULT": "paused"})
+    dead = flagged.update(path[1], environment={"VOICEAI_FAULT": "prepared-paused"})
     assert dead.returncode == KILLED, dead.stderr
     assert "resuming it" in flagged.applied(path[0]).stderr
     assert flagged.query("SELECT 1") == "1"
