@@ -10,20 +10,26 @@ ADMIN_SEPARATOR=$FIELD
 # runs as. The first query waits.
 admin_open() {
   [[ -z ${ADMIN_INPUT:-} ]] || return 0
-  local CALL_ARGUMENTS socket=${SOCKET_OF[pgbouncer]:-/tmp/.s.PGSQL.5432} where
-  where=(-h "${socket%/*}" -p "${socket##*.}" -U pgbouncer)
-  # A deployment of the site's own may have no socket: see pgbouncer_block.
-  [[ $DEPLOYMENT == no || -n ${SOCKET_OF[pgbouncer]:-} ]] || where=(-h 127.0.0.1 -p "$(pgbouncer_port)" -U voiceai)
+  local CALL_ARGUMENTS CONSOLE
+  console_words
   call_arguments pgbouncer
   { coproc ADMIN {
     exec 9>&-
     with_passwords exec_docker exec -i "${CALL_ARGUMENTS[@]}" "${CONTAINER[pgbouncer]}" psql -X -q -A -w -P footer=off \
-      -P "fieldsep=$ADMIN_SEPARATOR" "${where[@]}" -d pgbouncer 2>&1
+      -P "fieldsep=$ADMIN_SEPARATOR" "${CONSOLE[@]}" 2>&1
   }; } 2>/dev/null
   # Descriptors of our own: bash closes a coprocess's as soon as it ends, with its last words unread.
   exec {ADMIN_INPUT}>&"${ADMIN[1]}" {ADMIN_OUTPUT}<&"${ADMIN[0]}"
   # shellcheck disable=SC1083  # the form for a descriptor in an array's element
   exec {ADMIN[1]}>&- {ADMIN[0]}<&-
+}
+
+# usage: console_words    CONSOLE is where psql finds the console, in PgBouncer's container
+console_words() {
+  local socket=${SOCKET_OF[pgbouncer]:-/tmp/.s.PGSQL.5432}
+  CONSOLE=(-h "${socket%/*}" -p "${socket##*.}" -U pgbouncer -d pgbouncer)
+  # A deployment of the site's own may have no socket: see pgbouncer_block.
+  [[ $DEPLOYMENT == no || -n ${SOCKET_OF[pgbouncer]:-} ]] || CONSOLE=(-h 127.0.0.1 -p "$(pgbouncer_port)" -U voiceai -d pgbouncer)
 }
 
 # usage: pgbouncer_port    prints the port that PgBouncer listens on

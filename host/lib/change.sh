@@ -13,6 +13,7 @@ print_receipt() { printf '%s\n' "${NOW[REVISION]}" || true; }
 recover() {
   local changes since author what
   local -a variables
+  end_left_pause
   [[ -e $VOICEAI_STATE/intent ]] || return 0
   since=$(intent_value SINCE) author=$(intent_value WHO) changes=$(intent_value CHANGES)
   IFS=, read -ra variables <<<"$changes"

@@ -64,12 +64,10 @@ read_bounds() {
   RELOAD_SECONDS=${RELOAD_SECONDS:-10}
   # For one call of docker that waits for nobody.
   CALL_SECONDS=${CALL_SECONDS:-20}
-  # For the transactions that are under way when PgBouncer is paused: everybody waits for them meanwhile.
-  PAUSE_SECONDS=${PAUSE_SECONDS:-5}
   # For images that may have to be pulled.
   START_SECONDS=${START_SECONDS:-300}
   local name
-  for name in WAIT_SECONDS RELOAD_SECONDS CALL_SECONDS PAUSE_SECONDS START_SECONDS; do
+  for name in WAIT_SECONDS RELOAD_SECONDS CALL_SECONDS START_SECONDS; do
     [[ ${!name} =~ ^[1-9][0-9]{0,4}$ ]] || problem "$name=${!name}: a whole number of seconds, 1 to 99999" || return
   done
 }

@@ -145,7 +145,7 @@ deliver_to_data() {
   find_data || return
   words=$(print_set postgres | deliver_into postgres "${OWNER_OF[postgres]}" "$DATA_DIRECTORY/internal-tls" "$1" yes 2>&1) ||
     problem "cannot write to the data directory of $(service_name postgres): $words" || return
-  change_site_file postgres "$CONFIG_FILE" with_include_line
+  look_at_site_file postgres "$CONFIG_FILE" && change_site_file postgres "$CONFIG_FILE" with_include_line
 }
 
 # usage: with_include_line FILE    prints FILE with our line as the last
@@ -195,10 +195,8 @@ pgbouncer_block() {
   printf '%s\n' ';;; internal-tls: end'
 }
 
-# usage: place_block    our lines into the ini in effect; PgBouncer has yet to read them
-place_block() {
-  find_ini && change_site_file pgbouncer "$INI_FILE" with_block
-}
+# usage: place_block    our lines into the ini in effect, which deliver looked at; PgBouncer has yet to read them
+place_block() { change_site_file pgbouncer "$INI_FILE" with_block; }
 
 # usage: with_block FILE    prints an ini with our lines
 with_block() {

@@ -94,6 +94,11 @@ find_deployment() {
   local -a looking=()
   DEPLOYMENT=yes
   deployment_words "$1" && find_containers || return
+  # Every container's mounts: name, type, source, target.
+  # shellcheck disable=SC2016  # Docker's template
+  MOUNTS=$(call "$CALL_SECONDS" docker container inspect --format \
+    '{{$name := .Name}}{{range .Mounts}}{{$name}}{{"\t"}}{{.Type}}{{"\t"}}{{.Source}}{{"\t"}}{{.Destination}}{{"\n"}}{{end}}' \
+    "${CONTAINER[@]}" 2>/dev/null) || true
   # Side by side: a call into a container takes a tenth of a second.
   for role in "${!SERVICE_OF[@]}"; do
     exec {one}< <(look_into "$role")
@@ -185,10 +190,13 @@ with_passwords() {
 
 # usage: deployment_runs    whether every server of it runs; says which does not
 deployment_runs() {
-  local role
+  local role services
   for role in "${!SERVICE_OF[@]}"; do
-    [[ ${STATE_OF[$role]:-absent} == running ]] ||
-      problem "service ${SERVICE_OF[$role]} in $SITE_DIRECTORY does not run (${STATE_OF[$role]:-absent}): start it as you always do (docker compose up -d ${SERVICE_OF[$role]}); nothing was changed" || return
+    [[ ${STATE_OF[$role]:-absent} != running ]] || continue
+    services=$(site_compose "$CALL_SECONDS" config --services 2>/dev/null | sort | tr '\n' ' ') || services=''
+    [[ -z $services || " $services" == *" ${SERVICE_OF[$role]} "* ]] ||
+      problem "SERVICE_${role^^}=${SERVICE_OF[$role]}: the deployment in $SITE_DIRECTORY has no such service, it has ${services% }: correct hosts.<host>.deployment.services.$role; nothing was changed" || return
+    problem "service ${SERVICE_OF[$role]} in $SITE_DIRECTORY does not run (${STATE_OF[$role]:-absent}): start it as you always do (docker compose up -d ${SERVICE_OF[$role]}); nothing was changed" || return
   done
 }
 

@@ -14,6 +14,7 @@ for library in \
   postgres \
   admin \
   pgbouncer \
+  pause \
   client_leg \
   force_ssl \
   redis \

@@ -34,6 +34,9 @@ mounted() { printf '      - {type: bind, source: %s, target: %s, read_only: true
 declare -A DECIDED=()
 DECISIONS=({recreate,start,path}.{postgres,pgbouncer,redis} forward forward.image forward.networks publish)
 
+# usage: must_recreate ROLE    whether its container is still to be made anew: our mounts show that it was
+must_recreate() { [[ -n ${DECIDED["recreate.$1"]:-} && ${MOUNTED_OF[$1]:-no} != yes ]]; }
+
 # usage: read_decisions    fails where there are none
 read_decisions() {
   local line
@@ -185,6 +188,18 @@ start_forwarder() {
   [[ -n ${DECIDED["forward"]:-} ]] || return 0
   words=$(site_compose "$START_SECONDS" --progress quiet up --detach --no-deps "$FORWARDER" 2>&1) ||
     problem "cannot start $FORWARDER, which publishes port $REDIS_PORT: $(tail -n 2 <<<"$words" | tr '\n' ' ')"
+}
+
+# usage: see_behind_forwarder    fills BEHIND["address:port"], as Redis sees a connection, with the client's own
+see_behind_forwarder() {
+  local id word client address
+  declare -gA BEHIND=()
+  [[ $DEPLOYMENT == yes ]] || return 0
+  for id in $(forwarder_ids); do
+    while read -r _ word client _ address; do
+      [[ $word != forward ]] || BEHIND[$address]=$client
+    done < <(call "$CALL_SECONDS" docker top "$id" -eo pid,args 2>/dev/null)
+  done
 }
 
 # usage: stop_forwarder    where there is one

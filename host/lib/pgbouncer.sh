@@ -147,17 +147,6 @@ refuse_pooling() {
   problem "PgBouncer has $1: a RELOAD reaches every server connection only with transaction pooling in one process; session pooling and several processes behind one port are not supported; nothing was changed"
 }
 
-# usage: no_long_transaction    refuses where a server connection is held for longer than this update would wait
-no_long_transaction() {
-  local rows sql
-  # Seen from PgBouncer's own container, so that its sessions are those from the same address.
-  sql="SELECT usename || ' has been in a transaction for ' || extract(epoch FROM now() - xact_start)::int || ' s (pid ' || pid || ', ' || state || ')' FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND client_addr = inet_client_addr() AND xact_start < now() - interval '$WAIT_SECONDS s' ORDER BY xact_start LIMIT 1"
-  rows=$(docker_exec pgbouncer psql -X -A -t -w -c "$sql" "$(postgres_conninfo prefer)" 2>&1) ||
-    problem "Postgres does not answer PgBouncer's container: $rows" || return
-  [[ -z $rows ]] ||
-    problem "PgBouncer to Postgres: $rows; a server connection changes only between transactions, and this update waits ${WAIT_SECONDS} s at most: end it (SELECT pg_terminate_backend(pid)), or run this again with a larger WAIT_SECONDS; nothing was changed"
-}
-
 # usage: preflight_pgbouncer NOW NEXT
 preflight_pgbouncer() {
   local mode

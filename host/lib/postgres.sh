@@ -83,13 +83,21 @@ serves_declared() {
   }
 }
 
+# usage: at_dialed_name SETTINGS    prints more of a conninfo, where the certificate does not cover the name by which Postgres is
+# reached in a deployment of the site's own: the name that clients dial, at its address
+at_dialed_name() {
+  local -n _at=$1
+  [[ $DEPLOYMENT == yes && " $(certificate_names "$VOICEAI_TLS/server.crt") " != *" $POSTGRES_HOST "* ]] || return 0
+  printf ' host=%s hostaddr=%s' "${_at[DIALED_NAMES]%%,*}" "${ADDRESS_OF[postgres]}"
+}
+
 # usage: postgres_dials SETTINGS    adds to DIALS what postgres_holds judges: accepted and refused twins
 postgres_dials() {
   DIALS+=(plain "$(postgres_conninfo disable)")
   if [[ $(variable_value "$1" POSTGRES_TLS_ENABLED) == off ]]; then
     DIALS+=(tls "$(postgres_conninfo require)")
   else
-    DIALS+=(verified "$(postgres_conninfo verify-full ca.crt)" wrong "$(postgres_conninfo verify-ca wrong-ca.crt)")
+    DIALS+=(verified "$(postgres_conninfo verify-full ca.crt)$(at_dialed_name "$1")" wrong "$(postgres_conninfo verify-ca wrong-ca.crt)")
   fi
 }
 

@@ -31,7 +31,7 @@ preflight_prepared() {
 
 # usage: recreation_is_possible    what must be made anew, can be without an open end
 recreation_is_possible() {
-  [[ -z ${DECIDED["recreate.postgres"]:-}${DECIDED["recreate.pgbouncer"]:-} || -z ${SERVICE_OF[pgbouncer]:-} ]] || no_long_transaction
+  ! { must_recreate postgres || must_recreate pgbouncer; } || [[ -z ${SERVICE_OF[pgbouncer]:-} ]] || no_long_transaction
 }
 
 # usage: say_plan    what PREPARED=on will do, and what it costs; measured: docs/runbook/00-prepare.md
@@ -53,9 +53,13 @@ say_plan() {
 # usage: say_plan_of ROLE
 say_plan_of() {
   local what="  ${SERVICE_OF[$1]} (${CONTAINER[$1]}, runs as ${OWNER_OF[$1]}): "
-  if [[ -n ${DECIDED["recreate.$1"]:-} ]]; then
+  if must_recreate "$1"; then
     case $1 in
-      postgres) what+='is made anew ONCE, between PAUSE and RESUME of PgBouncer: clients of PgBouncer wait 1 to 4 s, none fails; clients that reach Postgres directly are cut off' ;;
+      postgres)
+        what+='is made anew ONCE'
+        [[ -z ${SERVICE_OF[pgbouncer]:-} ]] || what+=', between PAUSE and RESUME of PgBouncer: its clients wait 1 to 4 s, none fails'
+        what+='; clients that reach Postgres directly are cut off'
+        ;;
       pgbouncer) what+='is made anew ONCE, between two transactions: its clients are cut off, and no new one is let in for about 1 s' ;;
       redis) what+='is made anew ONCE: its clients are cut off, and no new one is let in for about 1 s' ;;
     esac
@@ -79,10 +83,10 @@ say_plan_of() {
 say_later() {
   local role later=''
   for role in pgbouncer redis; do
-    [[ -z ${SERVICE_OF[$role]:-} || -n ${DECIDED["recreate.$role"]:-} ]] || later+=" ${SERVICE_OF[$role]}"
+    [[ -z ${SERVICE_OF[$role]:-} || ${MOUNTED_OF[$role]} == yes ]] || must_recreate "$role" || later+=" ${SERVICE_OF[$role]}"
   done
   [[ -z $later ]] ||
-    say "  later: your own next \`docker compose up\` makes$later anew once, at the cost of a restart; choose when${DRIFTED[*]:+ (your files have changes that are not applied yet, for ${DRIFTED[*]})}"
+    say "  later: your own next \`docker compose up\` makes$later anew once, which cuts their clients off for 1 s each, and for 10 s where PgBouncer waits for its clients at SIGTERM: choose when, and do it one by one (docker compose up --detach --no-deps --timeout 1 SERVICE)${DRIFTED[*]:+ (your files have changes that are not applied yet, for ${DRIFTED[*]})}"
 }
 
 # usage: say_way_back    what PREPARED=off will do
@@ -202,6 +206,7 @@ unprepare_deployment() {
   fault_point unprepared-servers
   unregister_override && rm -f "$(override_file)" "$(deployment_home)/forward" && stop_forwarder || return
   for role in "${!SERVICE_OF[@]}"; do take_out_of "$role" || return; done
+  [[ " ${MOUNTED_OF[*]} " == *' yes '* ]] || rm -f "$(deployment_home)/start"
   rmdir "$(deployment_home)" 2>/dev/null || true
   rm -rf "$(before_home)"
 }

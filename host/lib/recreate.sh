@@ -9,7 +9,7 @@
 recreate_servers() {
   local role done_any=no
   for role in pgbouncer postgres redis; do
-    [[ -n ${DECIDED["recreate.$role"]:-} && ${MOUNTED_OF[$role]:-no} != yes ]] || continue
+    must_recreate "$role" || continue
     done_any=yes
     say "$(service_name "$role") is made anew, because ${DECIDED["recreate.$role"]}"
     case $role in
@@ -50,39 +50,28 @@ is_gone() {
 
 # usage: recreate_postgres SETTINGS    while PgBouncer, where it is on this host, holds its clients
 recreate_postgres() {
-  local status=0
-  if [[ -n ${SERVICE_OF[pgbouncer]:-} ]]; then
-    open_console && login_retry_is_short && pgbouncer_pause || return
+  if [[ -z ${SERVICE_OF[pgbouncer]:-} ]]; then
+    renew_postgres "$1"
+    return
   fi
-  # An image without a stop signal of its own would wait for direct clients until it is killed.
-  interrupt postgres && wait_for "$WAIT_SECONDS" "$(service_name postgres) to end" is_gone postgres &&
-    recreate "$1" postgres || status=1
-  if [[ -n ${SERVICE_OF[pgbouncer]:-} ]]; then pgbouncer_resume || status=1; fi
-  return "$status"
+  open_console && login_retry_is_short && restart_postgres_paused renew_postgres "$1"
+}
+
+# usage: renew_postgres SETTINGS    an image without a stop signal of its own would wait for direct clients until it is killed
+renew_postgres() {
+  interrupt postgres && wait_for "$WAIT_SECONDS" "$(service_name postgres) to end" is_gone postgres && recreate "$1" postgres
 }
 
 # usage: recreate_pgbouncer SETTINGS    when no transaction is under way; who is connected is cut off. Its own end by
 # SIGTERM would wait for the last client to leave.
 recreate_pgbouncer() {
   if [[ -n ${SOCKET_OF[pgbouncer]:-} ]]; then
-    pgbouncer_pause || return
+    pgbouncer_pause "$WAIT_SECONDS" || return
   else
-    interrupt pgbouncer && wait_for "$PAUSE_SECONDS" "the transactions of $(service_name pgbouncer) to end" is_gone pgbouncer || return
+    interrupt pgbouncer && wait_for "$WAIT_SECONDS" "the transactions of $(service_name pgbouncer) to end" is_gone pgbouncer || return
   fi
   admin_close
-  recreate "$1" pgbouncer --timeout 0
-}
-
-# usage: pgbouncer_pause    waits until no transaction is under way, and holds whoever asks for one; or nobody is held
-pgbouncer_pause() {
-  local CALL_SECONDS=$PAUSE_SECONDS
-  admin_query PAUSE && return
-  problem "PgBouncer could not be paused in $PAUSE_SECONDS s, a transaction is under way for longer: ${WHY}; its clients go on" || true
-  pgbouncer_resume || true
-  return 1
-}
-
-# usage: pgbouncer_resume    where it is paused; a new session says so where the old one is gone
-pgbouncer_resume() {
-  admin_query RESUME || admin_query RESUME || [[ $WHY == *'not paused'* ]] || problem "PgBouncer could not be resumed: $WHY"
+  recreate "$1" pgbouncer --timeout 0 || return
+  # The new one is not paused; what says so goes.
+  rm -f "$VOICEAI_STATE/paused"
 }

@@ -124,8 +124,10 @@ redis_sessions() {
     WHY="Redis does not list its clients: ${list:0:200}"
     return 1
   }
+  see_behind_forwarder
   while IFS= read -r line; do
     address=$(list_value "$line" addr)
+    address=${BEHIND[$address]:-$address}
     [[ $line == id=* && $address != 127.* && $address != '[::1]'* && $address != /* ]] || continue
     local_address=$(list_value "$line" laddr)
     address=${address%:*}

@@ -9,24 +9,23 @@ before_home() { printf '%s/deployment' "$VOICEAI_STATE"; }
 
 # usage: host_path ROLE PATH    prints the path on this host of a file that is mounted into a container, or nothing
 host_path() {
-  local type source target best='' found=''
-  while IFS=$'\t' read -r type source target; do
+  local name type source target best='' found=''
+  while IFS=$'\t' read -r name type source target; do
+    [[ $name == "/${CONTAINER[$1]}" ]] || continue
     [[ $2 == "$target" || $2 == "$target"/* ]] && ((${#target} >= ${#best})) || continue
     best=$target found=''
     [[ $type != bind ]] || found=$source${2#"$target"}
-  done < <(call "$CALL_SECONDS" docker container inspect --format \
-    '{{range .Mounts}}{{.Type}}{{"\t"}}{{.Source}}{{"\t"}}{{.Destination}}{{"\n"}}{{end}}' "${CONTAINER[$1]}" 2>/dev/null)
+  done <<<"$MOUNTS"
   # A path of the engine's machine that is not seen from here is as good as none.
   [[ ! -f $found ]] || printf '%s' "$found"
 }
 
 # usage: is_mounted ROLE PATH    whether a file in a container lies on a mount, so that a later container has it too
 is_mounted() {
-  local target
-  while IFS= read -r target; do
-    [[ $2 != "$target" && $2 != "$target"/* ]] || return 0
-  done < <(call "$CALL_SECONDS" docker container inspect --format '{{range .Mounts}}{{.Destination}}{{"\n"}}{{end}}' "${CONTAINER[$1]}" |
-    grep .)
+  local name target
+  while IFS=$'\t' read -r name _ _ target; do
+    [[ $name != "/${CONTAINER[$1]}" || ($2 != "$target" && $2 != "$target"/*) ]] || return 0
+  done <<<"$MOUNTS"
   return 1
 }
 
@@ -54,8 +53,8 @@ write_site_file() {
   fi
 }
 
-# usage: site_copy ROLE    prints the path of a copy of a server's configuration as it stands now, as change_site_file or
-# look_at_site_file took it
+# usage: site_copy ROLE    prints the path of a copy of a server's configuration as it stands now, as look_at_site_file
+# took it
 site_copy() { printf '%s/%s.now' "$(before_home)" "$1"; }
 
 # usage: look_at_site_file ROLE PATH    takes the copy
@@ -67,13 +66,12 @@ look_at_site_file() {
     problem "cannot read $2 of $(service_name "$1")"
 }
 
-# usage: change_site_file ROLE PATH FUNCTION    PATH becomes what FUNCTION prints of a copy of it. As it was before the
-# first change is kept; a change that was not written whole is taken back at once.
+# usage: change_site_file ROLE PATH FUNCTION    PATH becomes what FUNCTION prints of a copy of it, which look_at_site_file
+# took. As it was before the first change is kept; a change that was not written whole is taken back at once.
 change_site_file() {
   local home copy
   home=$(before_home)
   copy=$(site_copy "$1")
-  look_at_site_file "$1" "$2" || return
   (umask 077 && "$3" "$copy" >"$home/$1.next") || return
   ! cmp -s "$copy" "$home/$1.next" || return 0
   if [[ ! -e $home/$1.before ]]; then
@@ -95,7 +93,8 @@ restore_site_file() {
   home=$(before_home)
   look_at_site_file "$1" "$2" || return
   (umask 077 && "$3" "$home/$1.now" >"$home/$1.next") || return
-  # Only the end of a last line may differ: a line of ours gave it one.
+  # Only the end of a last line may differ: a line of ours gave it one, or the program that looked for ours.
+  if [[ $(<"$home/$1.next") == "$(<"$home/$1.now")" ]]; then cp "$home/$1.now" "$home/$1.next"; fi
   if [[ -e $home/$1.before && $(<"$home/$1.next") == "$(<"$home/$1.before")" ]]; then
     cp "$home/$1.before" "$home/$1.next"
   fi

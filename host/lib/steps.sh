@@ -114,7 +114,8 @@ verify_settings() {
   certificate_holds "$1" || return
   if has_deployment "$1"; then
     deployment_holds "$1" || return
-    ! left_alone "$1" || return 0
+    # Its servers are not asked: they do as the site says.
+    ! left_alone "$1" || mapfile -t roles < <(printf '%s\n' "${roles[@]}" | grep -x otel)
   fi
   if ((${#roles[@]})); then servers_hold "$1" "${roles[@]}" || return; fi
   if has_role "$1" app && { (($# == 1)) || one_of app "${@:2}"; }; then apps_hold "$1"; fi
@@ -144,10 +145,10 @@ servers_hold() {
 bring_up() {
   RENDERED=()
   if left_alone "$1"; then
-    stand_alone "$1"
-    return
+    stand_alone "$1" || return
+  elif has_servers "$1"; then
+    bring_up_servers "$@" || return
   fi
-  if has_servers "$1"; then bring_up_servers "$@" || return; fi
   if has_role "$1" otel; then bring_up_otel "$@"; fi
 }
 

@@ -19,6 +19,9 @@ survey() {
     if has_role "$1" redis; then survey_redis && survey_port; fi
   fi
   survey_recreation
+  # The copy that was looked at may hold passwords.
+  rm -f "$(site_copy pgbouncer)"
+  rmdir "$(before_home)" 2>/dev/null || true
   ((${#UNFIT[@]} == 0)) ||
     problem "PREPARED=on: this deployment cannot be prepared, for what is said above; nothing was changed"
 }
@@ -76,7 +79,7 @@ survey_containers() {
       unfit "service ${SERVICE_OF[$role]} was made from ${files#,}, and hosts.<host>.deployment.files says ${declared#,}: declare the files that are in use"
     [[ ${MOUNTED_OF[$role]} != site ]] ||
       unfit "service ${SERVICE_OF[$role]} has an /etc/ssl/internal of its own: move that to another path in the container"
-    [[ $readonly_root != true || ${MOUNTED_OF[$role]} == yes ]] ||
+    [[ $readonly_root != true ]] ||
       DECIDED["recreate.$role"]='its root filesystem is read-only'
     call "$CALL_SECONDS" docker logs --tail 1 "${CONTAINER[$role]}" >/dev/null 2>&1 ||
       unfit "service ${SERVICE_OF[$role]}: its log cannot be read by docker logs, and the log is what proves a reload: use a log driver that keeps it on the host"
@@ -95,13 +98,15 @@ survey_postgres() {
   [[ $recovery == f ]] || unfit "service ${SERVICE_OF[postgres]} is a standby: replicas are not supported"
   [[ $ssl == off ]] ||
     unfit "service ${SERVICE_OF[postgres]} serves TLS already (ssl=$ssl in $where): this rollout begins in plaintext and would replace its certificate: set ssl to off first, when no client needs it"
+  # With our mounts it was started without what its command line still says.
+  if [[ ${MOUNTED_OF[postgres]} == yes ]]; then line=ssl; fi
   if [[ -n $line ]]; then
     DECIDED["recreate.postgres"]="$line is set on its command line, which no reload changes"
     survey_start postgres
   fi
   [[ $CONFIG_FILE == "$DATA_DIRECTORY"/* ]] || is_mounted postgres "$CONFIG_FILE" ||
     unfit "service ${SERVICE_OF[postgres]}: its configuration $CONFIG_FILE is in the image, so that a later container would not know of TLS: mount it, or use the one of the data directory"
-  [[ -z ${DECIDED["recreate.postgres"]:-} ]] || is_mounted postgres "$DATA_DIRECTORY/PG_VERSION" ||
+  ! must_recreate postgres || is_mounted postgres "$DATA_DIRECTORY/PG_VERSION" ||
     unfit "service ${SERVICE_OF[postgres]} has to be made anew once (${DECIDED["recreate.postgres"]}), and its data directory $DATA_DIRECTORY is in no volume: it would be lost"
 }
 
@@ -131,17 +136,14 @@ survey_pgbouncer() {
     unfit "service $service: $INI_FILE is on a read-only mount that is no file of this host: mount a file or a directory of the host"
 }
 
-# usage: container_path ROLE    prints PATH of a container, without our directory in front
-container_path() {
-  local path
-  path=$(call "$CALL_SECONDS" docker container inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "${CONTAINER[$1]}" |
-    sed -n 's/^PATH=//p')
-  printf '%s' "${path#/usr/local/sbin:}"
+# usage: path_of CONTAINER_OR_IMAGE    prints its PATH
+path_of() {
+  call "$CALL_SECONDS" docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$1" 2>/dev/null | sed -n 's/^PATH=//p'
 }
 
 # usage: survey_start ROLE [WHY]    a later start of ROLE's container needs a program before the server's own on PATH
 survey_start() {
-  local command by_path
+  local command by_path path
   by_path="/$(server_command "$1")(\"|[[:space:]]|\$)"
   command=$(call "$CALL_SECONDS" docker container inspect --format '{{json .Config.Entrypoint}} {{json .Config.Cmd}}' "${CONTAINER[$1]}")
   # An entrypoint's own choice shows in the process; not in Redis's, which writes over it, nor in one that we started.
@@ -149,8 +151,14 @@ survey_start() {
   [[ ! $command =~ $by_path ]] ||
     unfit "service ${SERVICE_OF[$1]} is started by the path of its program, so that nothing can be added to its start: name it $(server_command "$1") in your compose file, without a directory"
   DECIDED["start.$1"]=${START_DIRECTORY_OF[$1]:-/usr/local/sbin}
+  # A container that we had made has the PATH that we gave it.
+  path=$(path_of "${CONTAINER[$1]}")
+  if [[ ${MOUNTED_OF[$1]} == yes && $path == "/usr/local/sbin:$(path_of "$(call "$CALL_SECONDS" docker container inspect \
+    --format '{{.Image}}' "${CONTAINER[$1]}")")" ]]; then
+    DECIDED["path.$1"]=$path
+  fi
   [[ -n ${START_DIRECTORY_OF[$1]:-} ]] || {
-    DECIDED["path.$1"]=/usr/local/sbin:$(container_path "$1")
+    DECIDED["path.$1"]=/usr/local/sbin:$path
     DECIDED["recreate.$1"]=${DECIDED["recreate.$1"]:-"${2:-}, and nothing on its PATH comes before its program"}
   }
 }
@@ -173,14 +181,24 @@ survey_redis() {
   [[ ${info["tls-port"]:-} == 0 ]] ||
     unfit "service $service has tls-port ${info["tls-port"]:-unknown} already: this rollout begins in plaintext and would replace that: set it to 0 first, when no client needs it"
   survey_start redis 'its settings are on its command line'
-  [[ -z ${DECIDED["recreate.redis"]:-} ]] ||
+  ! must_recreate redis ||
     { is_mounted redis "${info[dir]}/." && [[ -n ${info[save]:-} || ${info[appendonly]:-} == yes ]]; } ||
     unfit "service $service has to be made anew once (${DECIDED["recreate.redis"]}), and does not keep its data (save '${info[save]:-}', appendonly ${info[appendonly]:-}, dir ${info[dir]}): it would be lost"
 }
 
+# usage: service_values ROLE KEY AWK    prints what AWK makes of the lines below KEY of a service, in compose's own rendering
+service_values() {
+  awk -v service="${SERVICE_OF[$1]}:" -v key="$2:" '
+    /^[^ ]/ { services = /^services:/ }
+    services && /^  [^ ]/ { ours = $1 == service; inside = 0 }
+    ours && /^    [^ ]/ { inside = $1 == key; next }
+    !(ours && inside) { next }
+    '"$3" <<<"$SITE_CONFIG"
+}
+
 # usage: survey_port    who publishes Redis's TLS port: nobody where the plaintext one is not published either
 survey_port() {
-  local network bindings address addresses='' taken=''
+  local network bindings address addresses=''
   network=$(call "$CALL_SECONDS" docker container inspect --format '{{.HostConfig.NetworkMode}}' "${CONTAINER[redis]}")
   [[ $network != host ]] || return 0
   # shellcheck disable=SC2016  # Docker's template
@@ -188,10 +206,11 @@ survey_port() {
     '{{range $port, $on := .HostConfig.PortBindings}}{{range $on}}{{$port}} {{or .HostIp "all"}}{{"\n"}}{{end}}{{end}}' "${CONTAINER[redis]}")
   while read -r network address; do
     [[ $address != *:* ]] || address="[$address]"
-    [[ $network != "$REDIS_PORT/tcp" ]] || taken=yes
     [[ $network != 6379/tcp || " $addresses " == *" $address "* ]] || addresses+=" $address"
   done <<<"$bindings"
-  [[ -n $addresses && -z $taken ]] || return 0
+  # What the site's files publish counts: what the container does may be of ours.
+  # shellcheck disable=SC2016  # awk's
+  [[ -n $addresses && " $(service_values redis ports '/^      .*target:/ { print $NF }' | tr '\n' ' ') " != *" $REDIS_PORT "* ]] || return 0
   addresses=${addresses# }
   addresses=${addresses//0.0.0.0/all}
   if [[ -n ${DECIDED["recreate.redis"]:-} ]]; then
@@ -202,11 +221,8 @@ survey_port() {
     unfit "service ${SERVICE_OF[redis]} does not publish port $REDIS_PORT, and its image has neither socat nor perl nor BusyBox's nc to forward it: publish $REDIS_PORT in your compose file and make the container anew"
   DECIDED["forward"]=$addresses
   DECIDED["forward.image"]=$(call "$CALL_SECONDS" docker container inspect --format '{{.Config.Image}}' "${CONTAINER[redis]}")
-  DECIDED["forward.networks"]=$(awk -v service="${SERVICE_OF[redis]}:" '
-    /^[^ ]/ { services = /^services:/ }
-    services && /^  [^ ]/ { ours = $1 == service; networks = 0 }
-    ours && /^    [^ ]/ { networks = $1 == "networks:" }
-    ours && networks && /^      [^ ]/ { sub(/:.*/, ""); printf "%s%s", sep, $1; sep = " " }' <<<"$SITE_CONFIG")
+  # shellcheck disable=SC2016  # awk's
+  DECIDED["forward.networks"]=$(service_values redis networks '/^      [^ ]/ { sub(/:.*/, ""); print $1 }' | paste -sd ' ' -)
 }
 
 # usage: survey_recreation    what is made anew becomes what the site's files say now, so that has to be what runs
@@ -219,7 +235,7 @@ survey_recreation() {
     [[ ${wanted##* } != "$(call "$CALL_SECONDS" docker container inspect --format \
       '{{index .Config.Labels "com.docker.compose.config-hash"}}' "${CONTAINER[$role]}")" ]] || continue
     DRIFTED+=("${SERVICE_OF[$role]}")
-    [[ -z ${DECIDED["recreate.$role"]:-} ]] ||
+    ! must_recreate "$role" ||
       unfit "service ${SERVICE_OF[$role]} has to be made anew once (${DECIDED["recreate.$role"]}), and your compose files say something else than what runs, which would take effect with it: apply them first (docker compose up -d ${SERVICE_OF[$role]}), or take the change back"
   done
 }

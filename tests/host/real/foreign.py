@@ -6,6 +6,8 @@ project of its own, and `close()` leaves nothing of it.
 
 import hashlib
 import json
+import socket
+import ssl
 import subprocess
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,6 @@ from tests.host.real.real_host import PASSWORD, RealHost, docker, must
 from tests.waiting import wait_until
 
 SERVICES = {"postgres": "db", "pgbouncer": "pooler", "redis": "cache"}
-NAMES = ("db.lab.internal", "db", "pooler", "cache")
 
 # Accounts of other images, and data directories that are theirs; an ini in the image; an entrypoint that writes one.
 DOCKERFILE = """\
@@ -27,8 +28,8 @@ USER 0
 RUN groupadd -g 999 data && useradd -u 999 -g 999 -M data && useradd -u 26 -g 999 -M other \\
  && useradd -u 1000 -M pooler && install -d -o 1000 /etc/pooler \\
  && chmod 0755 /var/lib/postgresql && chown -R {owner}:999 /var/lib/postgresql/data && chown -R 999:999 /data \\
- && printf '{ini}' >/etc/pooler/baked.ini && printf '{entrypoint}' >/usr/local/bin/pooler-entrypoint \\
- && chmod 0755 /usr/local/bin/pooler-entrypoint
+ && printf '{ini}' >/etc/pooler/baked.ini \\
+ && printf '{entrypoint}' >/usr/local/bin/pooler-entrypoint && chmod 0755 /usr/local/bin/pooler-entrypoint
 """
 INI = """\
 ; written by hand, 2019
@@ -136,6 +137,12 @@ class ForeignHost(RealHost):
     deployment: dict[str, str] = field(default_factory=dict)
 
     @property
+    def address(self) -> str:
+        """Where it publishes its ports: an address of this machine's own loopback that nobody else has."""
+        one, two, three = hashlib.sha256(self.name.encode()).digest()[:3]
+        return f"127.{1 + one % 250}.{two}.{1 + three % 250}"
+
+    @property
     def site(self) -> Path:
         return self.root / "site"
 
@@ -143,14 +150,21 @@ class ForeignHost(RealHost):
         """The deployment with data in it, and a host that has the bundle."""
         self.site.mkdir()
         for name, text in self.files.items():
-            (self.site / name).write_text(text.replace("@NAME@", self.name))
+            (self.site / name).write_text(text.replace("@NAME@", self.name).replace("@ADDRESS@", self.address))
         RealHost.open(self)
-        done = self.compose("up", "--detach")
-        assert done.returncode == 0, done.stderr
+        # PgBouncer asks again only after 15 s.
+        for services, ready in ((["db", "cache"], self.database_is_there), (["pooler"], lambda: True)):
+            done = self.compose("up", "--detach", *services)
+            assert done.returncode == 0, done.stderr
+            wait_until("Postgres answers", ready)
         must("network", "connect", f"{self.name}_default", f"{self.name}-host")
         wait_until("Postgres answers through PgBouncer", lambda: self.query("SELECT 1") == "1")
         assert self.query("CREATE TABLE kept AS SELECT 42 AS n; SELECT n FROM kept") == "42"
         assert self.redis("set", "kept", "42") == "OK"
+
+    def database_is_there(self) -> bool:
+        done = docker("exec", self.container("postgres"), "pg_isready", "--quiet", "--host", "127.0.0.1")
+        return done.returncode == 0
 
     def start_host(self, name: str, options: list[str]) -> None:
         """The site's directory is on the host by the path that the engine knows."""
@@ -185,7 +199,6 @@ class ForeignHost(RealHost):
             "DEPLOYMENT_DIRECTORY": str(self.site),
             "DEPLOYMENT_FILES": self.compose_files,
             **{f"SERVICE_{role.upper()}": service for role, service in SERVICES.items()},
-            "DIALED_NAMES": ",".join(NAMES),
             **self.deployment,
         }
         settings = server_settings(**{**declared, **values, "REVISION": str(self.revision)})
@@ -204,6 +217,49 @@ class ForeignHost(RealHost):
     def redis(self, *words: str) -> str:
         done = docker("exec", "--env", f"REDISCLI_AUTH={PASSWORD}", self.container("redis"), "redis-cli", *words)
         return (done.stdout + done.stderr).strip()
+
+    def console(self, command: str) -> str:
+        """PgBouncer's, by its socket."""
+        return self.query(command, "host=/tmp port=6432 user=pgbouncer dbname=pgbouncer")
+
+    def ini(self) -> str:
+        """PgBouncer's, where the site put it."""
+        return must("exec", self.container("pgbouncer"), "cat", "/etc/pooler/pgbouncer.ini")
+
+    def redis_answers_where_published(self) -> bool:
+        """Whether Redis answers in TLS on a published port of this machine."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if (self.root / "tls/ca.crt").exists():
+            context.load_verify_locations(self.root / "tls/ca.crt")
+        try:
+            with (
+                socket.create_connection((self.address, 6380), timeout=5) as plain,
+                context.wrap_socket(plain, server_hostname="db.lab.internal") as wrapped,
+            ):
+                wrapped.sendall(b"PING\r\n")
+                return b"NOAUTH" in wrapped.recv(100)
+        except OSError:
+            return False
+
+    @contextmanager
+    def open_transaction(self) -> Iterator[None]:
+        """A transaction through PgBouncer that stays open."""
+        argv = ["docker", "exec", "-i", "--env", f"PGPASSWORD={PASSWORD}", self.container("pgbouncer"), "psql", "-XAtq"]
+        conninfo = "host=127.0.0.1 port=6432 user=voiceai dbname=voiceai"
+        holder = subprocess.Popen([*argv, conninfo], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdin
+        assert holder.stdout
+        try:
+            holder.stdin.write("BEGIN;\nSELECT 'begun';\n")
+            holder.stdin.flush()
+            assert holder.stdout.readline() == "begun\n"
+            yield
+        finally:
+            holder.communicate("ROLLBACK;\n", timeout=20)
+
+    def redis_tls(self, *words: str) -> str:
+        """By Redis's TLS port, from its own container."""
+        return self.redis("-p", "6380", "--tls", "--cacert", "/tmp/redis-tls/ca.crt", *words)
 
     def data_is_there(self) -> bool:
         return self.query("SELECT n FROM kept") == "42" and self.redis("get", "kept") == "42"
