@@ -49,7 +49,10 @@ def test_a_transaction_older_than_the_wait_is_refused_with_its_user_and_age(
         wait_until("the transaction to be old", lambda: real.psql("postgres", "user=voiceai", old) == "t")
         done = real.update(path[3], environment={"WAIT_SECONDS": "1"})
     assert done.returncode == 3
-    assert re.search(r"voiceai has been in a transaction for \d+ s \(pid \d+, idle in transaction\)", done.stderr)
+    assert re.search(
+        r"voiceai has been in a transaction for \d+ s \(pid \d+, idle in transaction, application_name psql\)",
+        done.stderr,
+    )
     assert "WAIT_SECONDS" in done.stderr
     assert_wire(real, path[2])
 
