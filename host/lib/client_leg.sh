@@ -110,5 +110,5 @@ say_tls_clients() {
 
 # usage: apply_client_leg SETTINGS VARIABLE
 apply_client_leg() {
-  render_pgbouncer "$1" && deliver pgbouncer && fault_point client_leg-rendered && reload_pgbouncer && unset 'RENDERED[pgbouncer]'
+  render_pgbouncer "$1" '' client && deliver pgbouncer && fault_point client_leg-rendered && reload_pgbouncer && unset 'RENDERED[pgbouncer]'
 }

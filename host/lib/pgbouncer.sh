@@ -94,7 +94,7 @@ reload_pgbouncer() {
 
 # usage: apply_pgbouncer SETTINGS
 apply_pgbouncer() {
-  render_pgbouncer "$1" && deliver pgbouncer && fault_point pgbouncer-rendered && reload_pgbouncer && fault_point pgbouncer-reloaded || return
+  render_pgbouncer "$1" '' server && deliver pgbouncer && fault_point pgbouncer-rendered && reload_pgbouncer && fault_point pgbouncer-reloaded || return
   wait_for "$WAIT_SECONDS" 'every server connection of PgBouncer to change' server_connections_are "$(server_leg_mode "$1")" &&
     unset 'RENDERED[pgbouncer]'
 }

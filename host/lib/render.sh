@@ -50,20 +50,38 @@ postgres_tls_conf() {
     "ssl_key_file = '/etc/ssl/internal/server.key'"
 }
 
-# usage: pgbouncer_tls_ini SETTINGS    both legs and who may read the console. Only the verify modes of the server leg
+# usage: pgbouncer_tls_ini SETTINGS [server|client]    both legs and who may read the console; or one leg, and the other as
+# the file has it: on a host whose record is lost the settings do not know it yet. Only the verify modes of the server leg
 # read the CA; the client leg has one so that a client's own certificate is judged by it. It is included, so it has no
 # section header: a second one would set everything before it to its default again.
 pgbouncer_tls_ini() {
-  local server client users
-  server=$(variable_value "$1" PGBOUNCER_SERVER_TLS_SSLMODE)
-  client=$(variable_value "$1" PGBOUNCER_CLIENT_TLS_SSLMODE)
+  local leg users file=$VOICEAI_ETC/pgbouncer/tls.ini
+  for leg in server client; do
+    if [[ -n ${2:-} && $leg != "$2" && -r $file ]]; then
+      grep "^${leg}_tls_" "$file" || true
+    else
+      "${leg}_leg_ini" "$1"
+    fi
+  done
   users=$(console_readers "$1")
-  printf 'server_tls_sslmode = %s' "$server"
-  [[ $server != verify-* ]] || printf '\nserver_tls_ca_file = /etc/ssl/internal/ca.crt'
-  printf '\nclient_tls_sslmode = %s' "$client"
-  [[ $client == disable ]] || printf '\n%s' 'client_tls_ca_file = /etc/ssl/internal/ca.crt' \
+  [[ -z $users ]] || printf 'stats_users = %s' "$users"
+}
+
+# usage: server_leg_ini SETTINGS
+server_leg_ini() {
+  local mode
+  mode=$(variable_value "$1" PGBOUNCER_SERVER_TLS_SSLMODE)
+  printf 'server_tls_sslmode = %s\n' "$mode"
+  [[ $mode != verify-* ]] || printf 'server_tls_ca_file = /etc/ssl/internal/ca.crt\n'
+}
+
+# usage: client_leg_ini SETTINGS
+client_leg_ini() {
+  local mode
+  mode=$(variable_value "$1" PGBOUNCER_CLIENT_TLS_SSLMODE)
+  printf 'client_tls_sslmode = %s\n' "$mode"
+  [[ $mode == disable ]] || printf '%s\n' 'client_tls_ca_file = /etc/ssl/internal/ca.crt' \
     'client_tls_cert_file = /etc/ssl/internal/server.crt' 'client_tls_key_file = /etc/ssl/internal/server.key'
-  [[ -z $users ]] || printf '\nstats_users = %s' "$users"
 }
 
 # usage: console_readers SETTINGS    prints PgBouncer's stats_users: those of the site, and the apps' users, so that an
@@ -104,7 +122,7 @@ render_postgres() {
     "$(postgres_tls_conf "$(variable_value "$1" POSTGRES_TLS_ENABLED)")"
 }
 
-# usage: render_pgbouncer SETTINGS [keep]
+# usage: render_pgbouncer SETTINGS [keep] [server|client]    with a leg, the other one stays
 render_pgbouncer() {
   local dir=$VOICEAI_ETC/pgbouncer password
   make_dir "$dir" 0755 || return
@@ -114,8 +132,7 @@ render_pgbouncer() {
     rendered_file pgbouncer "$dir/userlist.txt" 0600 "$SERVER_OWNER" "$(userlist_line "$password")" || return
     rendered_file pgbouncer "$dir/pgbouncer.ini" 0644 0:0 "$(pgbouncer_ini)" || return
   fi
-  tls_file pgbouncer "${2:-}" "$dir/tls.ini" \
-    "$(pgbouncer_tls_ini "$1")"
+  tls_file pgbouncer "${2:-}" "$dir/tls.ini" "$(pgbouncer_tls_ini "$1" "${3:-}")"
 }
 
 # usage: redis_tls_conf SETTINGS    the listeners, as Redis reads them at its next start

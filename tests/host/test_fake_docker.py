@@ -187,7 +187,7 @@ def test_a_write_of_the_same_content_is_none_and_a_changed_mode_is_one(bash: Bas
     ],
 )
 def test_passwords_and_modes_are_written_as_each_server_reads_them(bash: Bash, call: str, line: str) -> None:
-    assert bash(call).stdout == line
+    assert bash(call).stdout.rstrip("\n") == line
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def traces(walker: Walker) -> dict[str, bytes]:
             found[f"state {path.name}"] = path.read_bytes()
     found["state export"] = walker.pulumi("stack", "export").encode()
     found["what hosts keep"] = b"".join(
-        lab.run(host, "sh", "-c", "cat /var/lib/voiceai/* /opt/voiceai/*.sh").encode() for host in ("database", "web")
+        lab.run(host, "sh", "-c", "find -L /var/lib/voiceai /opt/voiceai -type f -exec cat {} +").encode()
+        for host in ("database", "web")
     )
     return found
 

@@ -71,6 +71,21 @@ def test_the_client_leg_opens_and_shuts_without_a_restart_or_a_lost_session(
     assert real.started() == before
 
 
+def test_a_host_whose_record_is_lost_keeps_offering_tls_while_it_converges(
+    real: RealHost, allowed: dict[str, str]
+) -> None:
+    for name in ("settings", "settings.verified"):
+        (real.root / "state" / name).unlink()
+    loop = 'while :; do psql -XAtwq -c "SELECT 1" "$1" >>/tmp/said 2>&1; done'
+    must("exec", "--detach", f"{real.name}-api", "sh", "-c", loop, "verifying", POOLER + VERIFIED)
+    try:
+        wait_until("it connects", lambda: real.from_client("api", "cat", "/tmp/said").startswith("1"))
+        real.applied(allowed)
+    finally:
+        docker("exec", f"{real.name}-api", "pkill", "-f", "verifying")
+    assert set(real.from_client("api", "cat", "/tmp/said").split()) == {"1"}
+
+
 def test_a_client_in_plaintext_is_named_and_nothing_is_closed(real: RealHost, allowed: dict[str, str]) -> None:
     with real.connected("api", POOLER + "sslmode=disable"):
         done = real.update(required(allowed))
