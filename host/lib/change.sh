@@ -217,6 +217,8 @@ say_lost_edit() {
 
 # usage: run_change SOURCE    SOURCE says where NEXT came from: settings (the program), set or edit (by hand)
 run_change() {
+  BY_HAND=no
+  [[ $1 == settings ]] || BY_HAND=yes
   preflight_needs NEXT || exit "$EXIT_REFUSED"
   name_containers NEXT || exit "$EXIT_REFUSED"
   recover

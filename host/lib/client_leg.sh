@@ -47,8 +47,8 @@ pgbouncer_sessions() {
   admin_query 'SHOW CLIENTS' && admin_table user addr '?application_name' tls '?id' ptr link || return
   for row in "${ADMIN_TABLE[@]}"; do
     IFS=$FIELD read -r user address application tls id ptr link <<<"$row"
-    # The console's sessions are nobody's; what comes from the container itself are proofs and health checks.
-    [[ $address != unix* && $address != 127.* && $address != ::1 && $application != "$PROBE"* ]] || continue
+    # The console's sessions are nobody's.
+    [[ $address != unix* && $application != "$PROBE"* ]] && ! is_own_loopback pgbouncer "$address" || continue
     SESSIONS+=("$([[ -n $tls ]] && printf tls || printf plain)$FIELD$address$FIELD$user$FIELD$application$FIELD${id:-$ptr}$FIELD$([[ -z $link ]] && printf idle || printf busy)")
   done
 }
@@ -78,6 +78,7 @@ PGBOUNCER_LOGINS='
 # usage: pgbouncer_proofs SETTINGS    adds to EVIDENCE, see closing_evidence
 pgbouncer_proofs() {
   read_logins pgbouncer "$PGBOUNCER_LOGINS"
+  nobody_comes "$1" pgbouncer "$PGBOUNCER_LOGINS" || return
   unseen_apps "$1" pgbouncer postgres
   quiet_enough "$1" pgbouncer
 }
@@ -88,7 +89,7 @@ preflight_client_leg() {
   mode=$(client_leg_mode "$2")
   pooling_is_supported || return
   if [[ $mode == disable ]]; then
-    say_tls_clients "$2"
+    tls_is_not_needed "$2" "$3=disable"
     return
   fi
   [[ $(variable_value "$2" CERTIFICATE_GENERATION) != 0 ]] ||
@@ -97,15 +98,20 @@ preflight_client_leg() {
   [[ $mode != require ]] || closing_evidence "$2" pgbouncer "$3=require"
 }
 
-# usage: say_tls_clients SETTINGS    who uses TLS now and will meet none at his next login. No server knows a client's
-# sslmode, so this is said and refuses nothing: the rules have seen to the declared apps.
-say_tls_clients() {
-  local session
+# usage: tls_is_not_needed SETTINGS ASKED    who uses TLS now and will meet none at his next login. No server knows a
+# client's sslmode, so this is said and refuses nothing where the settings are declared: the rules have seen to the apps.
+# What is set by hand no rule has seen.
+tls_is_not_needed() {
+  local session found=0
   pgbouncer_sessions || problem "$WHY" || return
   resolve_clients "$1"
   while IFS= read -r session; do
-    [[ -z $session ]] || say "uses TLS now and will not be offered it again: $(describe_session "$1" pgbouncer "$session")"
+    [[ -n $session ]] || continue
+    found=$((found + 1))
+    say "uses TLS now and will not be offered it again: $(describe_session "$1" pgbouncer "$session")"
   done < <(sessions_in tls)
+  [[ $BY_HAND == no || $found == 0 ]] ||
+    problem "$2: $found sessions of PgBouncer use TLS, see above, and one that verifies would be cut off: set it in the stack's configuration, where the apps come first, or take those clients back first; nothing was changed"
 }
 
 # usage: apply_client_leg SETTINGS VARIABLE

@@ -7,7 +7,10 @@
 #   1. nobody is connected in plaintext now; whoever is, is named;
 #   2. every declared app was seen in TLS, from each of its addresses: by a session now, or by a login in the server's
 #      log after which it never came in plaintext again;
-#   3. the server's log has no plaintext login within QUIET_MINUTES, and reaches that far back.
+#   3. the server's log has no plaintext login within QUIET_MINUTES, and reaches that far back; whatever QUIET_MINUTES
+#      says, nobody comes in plaintext for WATCH_SECONDS: who connects anew each second is in no list either.
+#
+# A new host, on which no server ran before this update, needs none of it: nobody can have been connected.
 #
 # Redis keeps no log of connections: for 2 it is sessions alone, and for 3 a sample, which is said.
 #
@@ -20,6 +23,8 @@ FIELD=$'\x1f'
 PROBE=internal-tls-probe
 # How long ending stragglers may take, in seconds.
 DRAIN_SECONDS=10
+# For how long the log must show nobody in plaintext.
+WATCH_SECONDS=4
 
 # usage: resolve_clients SETTINGS    fills ADDRESSES_OF["app entry"] with the addresses behind each declared entry
 resolve_clients() {
@@ -40,6 +45,12 @@ addresses_of() {
   else
     timeout 5 getent ahosts "$1" 9>&- | cut -d ' ' -f 1 | sort -u | tr '\n' ' '
   fi
+}
+
+# usage: is_own_loopback ROLE ADDRESS    whether it is a proof's or a health check's, from the container itself. In its
+# host's own network loopback may be any client of the host.
+is_own_loopback() {
+  [[ ${ADDRESS_OF[$1]:-} != 127.0.0.1 ]] && [[ $2 == 127.* || $2 == ::1 || $2 == '[::1]'* ]]
 }
 
 # usage: clients_using SETTINGS postgres|redis    prints the declared apps that use a server
@@ -180,35 +191,76 @@ unseen_apps() {
   done
 }
 
-# usage: read_logins SERVER AWK_PROGRAM    LOGINS["tls|plain address user"] is the time of the last such login, from the
-# container's log, oldest line in LOG_SINCE. The program prints tls|plain, address and user of a login, and nothing for
-# another line.
+# usage: read_logins SERVER AWK_PROGRAM [SINCE]    LOGINS["tls|plain address user"] is the time of the last such login, from
+# the container's log, oldest line in LOG_SINCE. The program prints tls|plain, address and user of a login, and nothing
+# for another line. SINCE is a time as docker's logs have it.
 read_logins() {
   local key time
+  local -a since=()
+  [[ -z ${3:-} ]] || since=(--since "${3}Z")
   declare -gA LOGINS=()
   LOG_SINCE=''
   while IFS=$'\t' read -r key time; do
     if [[ $key == first ]]; then LOG_SINCE=$time; else LOGINS[$key]=$time; fi
-  done < <(call 60 docker logs --timestamps "${CONTAINER[$1]}" 2>&1 | awk -v OFS="$FIELD" "
+  done < <(call 60 docker logs --timestamps "${since[@]}" "${CONTAINER[$1]}" 2>&1 | awk -v OFS="$FIELD" "
     NR == 1 { print \"first\\t\" \$1 }
     $2
     END { for (key in last) print key \"\\t\" last[key] }")
+}
+
+# usage: last_plaintext    LAST_PLAIN is the time of the newest plaintext login of LOGINS, empty for none; LAST_WHO its key
+last_plaintext() {
+  local key
+  LAST_PLAIN='' LAST_WHO=''
+  for key in "${!LOGINS[@]}"; do
+    [[ $key == plain* && ${LOGINS[$key]} > $LAST_PLAIN ]] || continue
+    LAST_PLAIN=${LOGINS[$key]} LAST_WHO=$key
+  done
+}
+
+# usage: utc SECONDS    prints the time so many seconds ago as docker's logs have it
+utc() { date -u -d "-$1 seconds" +%Y-%m-%dT%H:%M:%S.%N; }
+
+# usage: login_words SETTINGS SERVER    prints who LAST_WHO is, and when
+login_words() {
+  local address user
+  IFS=$FIELD read -r _ address user <<<"$LAST_WHO"
+  printf "the last plaintext login of %s's log was at %sZ, user %s from %s (%s)" "$2" "${LAST_PLAIN%%.*}" "$user" \
+    "$address" "$(apps_behind "$1" postgres "$address" "$user" '' | grep . || printf 'no declared app')"
+}
+
+# usage: nobody_comes SETTINGS SERVER AWK_PROGRAM    after read_logins: adds to EVIDENCE who comes in plaintext again while
+# the log is watched, and reads it anew. The end of an app's flip may be so near that its last plaintext login is no
+# straggler's.
+nobody_comes() {
+  local begun deadline
+  last_plaintext
+  [[ -n $LAST_PLAIN && $LAST_PLAIN > $(utc "$WATCH_SECONDS") ]] || return 0
+  say "somebody came to $2 in plaintext just now: watching its log for $WATCH_SECONDS s"
+  begun=$(utc 0) deadline=$(($(milliseconds) + WATCH_SECONDS * 1000))
+  while (($(milliseconds) < deadline)); do
+    [[ -z $STOPPED ]] || problem "stopped by $STOPPED while watching the log of $2" || return
+    sleep 0.5
+    read_logins "$2" "$3" "$begun"
+    last_plaintext
+    if [[ -n $LAST_PLAIN ]]; then
+      EVIDENCE+=("comes again and again: $(login_words "$1" "$2")")
+      break
+    fi
+  done
+  read_logins "$2" "$3"
 }
 
 # usage: quiet_enough SETTINGS SERVER    adds a line to EVIDENCE where the log has a plaintext login within QUIET_MINUTES,
 # or does not reach that far back
 quiet_enough() {
   local -n _quiet=$1
-  local minutes=${_quiet[QUIET_MINUTES]:-0} since key last='' who='' address user
+  local minutes=${_quiet[QUIET_MINUTES]:-0} since
   ((minutes > 0)) || return 0
-  since=$(date -u -d "-$minutes minutes" +%Y-%m-%dT%H:%M:%S)
-  for key in "${!LOGINS[@]}"; do
-    [[ $key == plain* && ${LOGINS[$key]} > $last ]] || continue
-    last=${LOGINS[$key]} who=$key
-  done
-  if [[ -n $last && $last > $since ]]; then
-    IFS=$FIELD read -r _ address user <<<"$who"
-    EVIDENCE+=("not quiet: the last plaintext login of $2's log was at ${last%%.*}Z, user $user from $address ($(apps_behind "$1" postgres "$address" "$user" '' | grep . || printf 'no declared app')), and QUIET_MINUTES=$minutes")
+  since=$(utc $((minutes * 60)))
+  last_plaintext
+  if [[ -n $LAST_PLAIN && $LAST_PLAIN > $since ]]; then
+    EVIDENCE+=("not quiet: $(login_words "$1" "$2"), and QUIET_MINUTES=$minutes")
   elif [[ -z $LOG_SINCE || $LOG_SINCE > $since ]]; then
     EVIDENCE+=("no proof of quiet: $2's log begins at ${LOG_SINCE%%.*}Z and QUIET_MINUTES=$minutes asks for more; wait, or lower QUIET_MINUTES")
   fi
@@ -218,6 +270,10 @@ quiet_enough() {
 closing_evidence() {
   local finding
   EVIDENCE=()
+  if [[ ${RECORDED:-yes} == no && $EMPTY_HOST == yes ]]; then
+    say "$3: a new host, nobody was connected yet"
+    return
+  fi
   resolve_clients "$1"
   "$2_sessions" || problem "$WHY" || return
   end_stragglers "$1" "$2" || problem "$WHY" || return

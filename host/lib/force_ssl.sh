@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # names that other libraries read, or a function by name
 # shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
-# POSTGRES_FORCE_SSL: in the existing pg_hba.conf the word `host` becomes `hostssl`, every other byte stays. The file
+# POSTGRES_FORCE_SSL: in the existing pg_hba.conf the words `host` and `hostnogssenc` become `hostssl`, every other byte
+# stays. The file
 # before is kept on the host, in /var/lib/voiceai/pg_hba: `before` as it was found, `forced` as it was written.
 #
 # Guarantees: Postgres itself reads the new file without an error, and without a line that would still take plaintext,
@@ -13,7 +14,7 @@ HBA_STATE=$VOICEAI_STATE/pg_hba
 # `host` at the beginning of a record. A line that ends in a backslash is continued, so the next one begins none.
 HBA_TO_SSL='
 :record
-s/^([[:blank:]]*)host([[:blank:]])/\1hostssl\2/
+s/^([[:blank:]]*)host(nogssenc)?([[:blank:]])/\1hostssl\3/
 :more
 /\\\r?$/ { n; b more }'
 
@@ -65,7 +66,7 @@ unforce() {
 
 # usage: bad_hba    prints what Postgres has against the file as it stands, or would still take plaintext
 bad_hba() {
-  postgres_sql "SELECT concat_ws(' ', 'line', line_number, CASE WHEN error IS NOT NULL THEN error WHEN type IS NULL THEN 'cannot be read' ELSE 'still takes plaintext (' || type || ')' END) FROM pg_hba_file_rules WHERE error IS NOT NULL OR type IS NULL OR (${1:-false} AND type IN ('host', 'hostnossl') AND auth_method <> 'reject') ORDER BY line_number LIMIT 3" 2>&1
+  postgres_sql "SELECT concat_ws(' ', 'line', line_number, CASE WHEN error IS NOT NULL THEN error WHEN type IS NULL THEN 'cannot be read' ELSE 'still takes plaintext (' || type || ')' END) FROM pg_hba_file_rules WHERE error IS NOT NULL OR type IS NULL OR (${1:-false} AND type IN ('host', 'hostnossl', 'hostnogssenc') AND auth_method <> 'reject') ORDER BY line_number LIMIT 3" 2>&1
 }
 
 # usage: take_hba FILE FORCED    FILE is written, judged by Postgres, and read by it; what was there is put back where it
@@ -158,6 +159,7 @@ postgres_proofs() {
       EVIDENCE+=("PgBouncer's leg to Postgres may be in plaintext: set PGBOUNCER_SERVER_TLS_SSLMODE to verify-ca first")
   fi
   read_logins postgres "$POSTGRES_LOGINS"
+  nobody_comes "$1" postgres "$POSTGRES_LOGINS" || return
   quiet_enough "$1" postgres
 }
 

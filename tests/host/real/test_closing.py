@@ -3,7 +3,7 @@
 import pytest
 
 from tests.host.issuing import Generation
-from tests.host.real.real_host import RealHost, docker, must
+from tests.host.real.real_host import ROLES, RealHost, docker, must
 from tests.host.real.walking import OFF
 from tests.waiting import wait_until
 
@@ -151,6 +151,53 @@ def test_a_straggler_that_comes_back_at_once_is_refused_by_name(real: RealHost, 
     assert "application nightly" in done.stderr
 
 
+def test_a_straggler_that_connects_anew_each_second_is_found_without_a_quiet_period(
+    real: RealHost, allowed: dict[str, str]
+) -> None:
+    """It is connected for milliseconds, so no list of clients has it."""
+    loop = 'while :; do psql -XAtwq -c "SELECT 1" "$1" >>/tmp/nightly; sleep 1; done'
+    name = f"{real.name}-api"
+    other = "host=voiceai-pgbouncer port=5432 user=voiceai dbname=voiceai application_name=anew sslmode=disable"
+    must("exec", "--detach", name, "sh", "-c", loop, "again", other)
+    try:
+        wait_until("it came twice", lambda: real.from_client("api", "cat", "/tmp/nightly").split() == ["1", "1"])
+        with real.connected("api", POOLER + VERIFIED):
+            done = real.update(required(allowed))
+    finally:
+        docker("exec", name, "pkill", "-f", "application_name=anew")
+    assert done.returncode == 3, done.stderr
+    assert "the last plaintext login of pgbouncer's log was at" in done.stderr
+    assert "user voiceai from" in done.stderr
+    with real.connected("api", POOLER + VERIFIED):
+        real.applied(required(allowed))
+
+
+def test_by_hand_tls_is_not_taken_from_who_uses_it(real: RealHost, allowed: dict[str, str]) -> None:
+    back = ("/opt/voiceai/update.sh", "--set", "PGBOUNCER_CLIENT_TLS_SSLMODE=disable")
+    with real.connected("api", POOLER + VERIFIED):
+        refused = real.run(*back)
+        assert refused.returncode == 3, refused.stderr
+        assert "user voiceai, application api" in refused.stderr
+        assert ask(real, POOLER + VERIFIED) == "answered"
+    done = real.run(*back)
+    assert done.returncode == 0, done.stderr
+    assert "does not support SSL" in ask(real, POOLER + "sslmode=require")
+
+
+def test_a_rebuilt_host_converges_to_where_plaintext_is_refused(real: RealHost, allowed: dict[str, str]) -> None:
+    """Nobody was ever connected to it, so nobody can prove anything."""
+    must("rm", "--force", "--volumes", *(real.container(role) for role in ROLES))
+    must("volume", "rm", *must("volume", "ls", "--quiet", "--filter", f"name=^{real.name}").split())
+    for name in ("settings", "settings.verified", "journal"):
+        (real.root / "state" / name).unlink()
+    done = real.applied(forced(required(allowed)))
+    assert "a new host, nobody was connected yet" in done.stderr
+    assert "SSL required" in ask(real, POOLER + "sslmode=disable")
+    assert ask(real, POOLER + VERIFIED) == "answered"
+    assert "no encryption" in ask(real, DIRECT + "sslmode=disable")
+    real.applied(required(allowed))
+
+
 @pytest.mark.parametrize("point", ["client_leg-begun", "client_leg-rendered", "client_leg-applied"])
 def test_killed_anywhere_it_is_finished_by_the_next_run(real: RealHost, allowed: dict[str, str], point: str) -> None:
     with real.connected("api", POOLER + VERIFIED):
@@ -173,11 +220,13 @@ def forced(here: dict[str, str]) -> dict[str, str]:
 
 def test_pg_hba_changes_in_one_word_a_line_and_comes_back_to_the_byte(real: RealHost, allowed: dict[str, str]) -> None:
     strange = "# host is a word here\n\thost\tall all 192.0.2.1/32 \\\nscram-sha-256\nhostssl all all 192.0.2.2/32 md5"
+    strange += "\nhostnogssenc all all 192.0.2.3/32 scram-sha-256"
     must("exec", real.container("postgres"), "sh", "-c", 'printf %s "$1" >>"$2"', "add", strange, HBA)
     before, servers = hba(real), real.started()
     done = real.applied(forced(allowed))
     text = must("exec", real.container("postgres"), "cat", HBA)
     assert "\thostssl\tall all 192.0.2.1/32 \\\nscram-sha-256\nhostssl all all 192.0.2.2/32 md5" in text, done.stderr
+    assert "\nhostssl all all 192.0.2.3/32" in text
     assert "# host is a word here" in text
     assert "no encryption" in ask(real, DIRECT + "sslmode=disable")
     assert ask(real, DIRECT + VERIFIED) == "answered"
