@@ -128,7 +128,9 @@ redis_sessions() {
   while IFS= read -r line; do
     address=$(list_value "$line" addr)
     address=${BEHIND[$address]:-$address}
-    [[ $line == id=* && $address != 127.* && $address != '[::1]'* && $address != /* ]] || continue
+    [[ $line == id=* && $address != /* ]] && ! is_own_loopback redis "$address" || continue
+    # In the host's own network, who asks for this list is ourselves.
+    [[ $address != 127.0.0.1:* || $(list_value "$line" cmd) != 'client|list' ]] || continue
     local_address=$(list_value "$line" laddr)
     address=${address%:*}
     idle=busy
@@ -195,6 +197,16 @@ redis_keeps_settings() {
     problem "Redis's configuration $file does not include tls.conf, so a restart would forget the TLS listener: set PREPARED to on first; nothing was changed"
 }
 
+# usage: redis_command_leaves_listeners    whether Redis's own command line says nothing of listeners: it would win over
+# tls.conf at the next start
+redis_command_leaves_listeners() {
+  local words
+  [[ $DEPLOYMENT == no ]] || return 0
+  ! words=$(call "$CALL_SECONDS" docker container inspect --format '{{range .Args}}{{println .}}{{end}}' "${CONTAINER[redis]}" |
+    grep -m 1 -E '^--(port|tls-[a-z-]+)$') ||
+    problem "Redis was started with $words on its command line, which wins over tls.conf at its next start: take it out of the container's command, or set PREPARED to on first; nothing was changed"
+}
+
 # usage: redis_publishes PORT    whether the port can be reached from outside where the plaintext one can; a running
 # container can't gain a published port
 redis_publishes() {
@@ -213,21 +225,31 @@ preflight_redis_tls() {
 
 # usage: preflight_redis_listener NOW NEXT VARIABLE
 preflight_redis_listener() {
-  local session
   know_redis "$2"
   redis_is_supported || return
   if [[ $(variable_value "$2" REDIS_TLS_ENABLED) == false ]]; then
-    # On the way back the collector goes first, so it is not asked about here.
-    redis_sessions || problem "$WHY" || return
-    resolve_clients "$2"
-    while IFS= read -r session; do
-      [[ -z $session ]] || say "uses TLS now and will find no TLS listener: $(describe_session "$2" redis "$session")"
-    done < <(sessions_in tls)
+    nobody_needs_tls "$2" "$3=false"
     return
   fi
   [[ $(variable_value "$2" CERTIFICATE_GENERATION) != 0 ]] ||
     problem "$3=true: this host has no certificate (CERTIFICATE_GENERATION=0): raise CERTIFICATE_GENERATION first; nothing was changed" || return
-  files_are_usable redis && redis_keeps_settings && redis_publishes "$REDIS_PORT"
+  files_are_usable redis && redis_keeps_settings && redis_command_leaves_listeners && redis_publishes "$REDIS_PORT"
+}
+
+# usage: nobody_needs_tls SETTINGS ASKED    refuses while somebody is connected by the TLS listener, whom the next connect
+# would fail. The collector goes back with this very step, before Redis.
+nobody_needs_tls() {
+  local session found=0
+  redis_sessions || problem "$WHY" || return
+  resolve_clients "$1"
+  if has_role "$1" otel; then inspect_otel; fi
+  while IFS= read -r session; do
+    [[ -n $session && $session != "tls$FIELD${OTEL_ADDRESS:-none}$FIELD"* ]] || continue
+    found=$((found + 1))
+    say "uses TLS now and would find no TLS listener: $(describe_session "$1" redis "$session")"
+  done < <(sessions_in tls)
+  ((found == 0)) ||
+    problem "$2: $found sessions use Redis's TLS listener, see above: take these clients back to plaintext first; nothing was changed"
 }
 
 # usage: apply_redis_tls SETTINGS VARIABLE    Redis before its collector, on the way back after it

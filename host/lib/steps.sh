@@ -72,9 +72,20 @@ preflight_certificate() {
     done < <(serving "$1")
     [[ $mode != verify-* ]] ||
       problem "CERTIFICATE_GENERATION=0: PgBouncer on this host verifies Postgres (PGBOUNCER_SERVER_TLS_SSLMODE=$mode): set that to disable first; nothing was changed"
-  elif [[ -n ${_before[CA_SHA256]} && ${_before[CA_SHA256]} != "${_after[CA_SHA256]}" && $mode == verify-* ]]; then
-    problem "CERTIFICATE_GENERATION=${_after[CERTIFICATE_GENERATION]}: another CA, while PgBouncer on this host verifies Postgres by the present one: a reissue keeps the CA; nothing was changed"
+  elif [[ -n ${_before[CA_SHA256]} && ${_before[CA_SHA256]} != "${_after[CA_SHA256]}" ]]; then
+    [[ $mode != verify-* ]] ||
+      another_ca "$2" "PgBouncer on this host verifies Postgres by the present one" || return
+    # Postgres's own clients are PgBouncer, whose mode was asked, and direct ones, who are not ours to know.
+    while read -r role variable; do
+      [[ $role == postgres ]] ||
+        another_ca "$2" "clients may verify voiceai-$role on this host by the present one ($variable=$(variable_value "$1" "$variable"))" || return
+    done < <(serving "$1")
   fi
+}
+
+# usage: another_ca SETTINGS WHY
+another_ca() {
+  problem "CERTIFICATE_GENERATION=$(variable_value "$1" CERTIFICATE_GENERATION): another CA, while $2: a reissue keeps the CA; nothing was changed"
 }
 
 # usage: apply_certificate SETTINGS

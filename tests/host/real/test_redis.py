@@ -134,6 +134,53 @@ def test_plaintext_is_closed_on_proof_stays_so_over_a_restart_and_opens_again(
     assert ping(real) == "PONG"
 
 
+def test_the_tls_listener_stays_while_a_client_uses_it(real: RealHost, base: dict[str, str]) -> None:
+    go(real, base, offered(base))
+    with real.redis_connected("api", *TLS):
+        done = real.update(base)
+        assert done.returncode == 3, done.stderr
+        assert "uses TLS now and would find no TLS listener: user default" in done.stderr
+        assert ping(real, *TLS) == "PONG"
+    real.applied(base)
+    assert "refused" in ping(real, *TLS)
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        # It would win over tls.conf at the next start.
+        (
+            '["redis-server", "/usr/local/etc/redis/redis.conf", "--port", "6379"]',
+            "was started with --port on its command",
+        ),
+        (
+            '["sh", "-c", "exec redis-server - </usr/local/etc/redis/redis.conf"]',
+            "was started without a configuration file",
+        ),
+    ],
+)
+def test_a_redis_that_would_forget_the_listener_at_its_next_start_is_refused(
+    real: RealHost, base: dict[str, str], command: str, says: str
+) -> None:
+    go(real, base, base)
+    site = real.root / "etc/compose.site.yaml"
+    text = site.read_text()
+    again = "cd /opt/voiceai && docker compose --progress quiet up --detach --no-deps voiceai-redis"
+    try:
+        site.write_text(text.replace("voiceai-redis: {", f"voiceai-redis: {{command: {command}, "))
+        made = real.run("sh", "-c", again)
+        assert made.returncode == 0, made.stderr
+        wait_until("Redis answers", lambda: ping(real) == "PONG")
+        done = real.update(offered(base))
+        assert done.returncode == 3, done.stderr
+        assert says in done.stderr
+        assert "refused" in ping(real, *TLS)
+    finally:
+        site.write_text(text)
+        real.run("sh", "-c", again)
+    real.applied(base)
+
+
 def test_an_idle_straggler_is_ended_when_asked(real: RealHost, base: dict[str, str]) -> None:
     go(real, base, offered(base))
     with real.redis_connected("api", *TLS), real.redis_connected("api"):

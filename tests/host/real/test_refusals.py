@@ -9,7 +9,7 @@ import pytest
 
 from tests.host.conftest import SecretsManager
 from tests.host.issuing import Generation, authority, server
-from tests.host.real.real_host import RealHost, docker
+from tests.host.real.real_host import RealHost, docker, must
 from tests.host.real.walking import OFF, assert_wire, at, go
 from tests.waiting import wait_until
 
@@ -57,6 +57,19 @@ def test_a_transaction_older_than_the_wait_is_refused_with_its_user_and_age(
     assert_wire(real, path[2])
 
 
+def test_session_pooling_is_refused_with_a_sentence(real: RealHost, path: list[dict[str, str]]) -> None:
+    go(real, path, 2)
+    console = ("psql", "-XAtq", "-h", "/tmp", "-U", "pgbouncer", "pgbouncer", "-c")
+    must("exec", real.container("pgbouncer"), *console, "SET pool_mode = 'session'")
+    try:
+        done = real.update(path[3])
+    finally:
+        must("exec", real.container("pgbouncer"), *console, "SET pool_mode = 'transaction'")
+    assert done.returncode == 3, done.stderr
+    assert "PgBouncer has pool_mode=session" in done.stderr
+    assert_wire(real, path[2])
+
+
 def test_two_variables_at_once_are_refused_by_name(real: RealHost, path: list[dict[str, str]]) -> None:
     go(real, path, 1)
     done = real.update(path[3])
@@ -101,21 +114,44 @@ def test_ssl_set_by_alter_system_is_refused_with_the_way_out(real: RealHost, pat
     assert "ALTER SYSTEM RESET" in done.stderr
 
 
-def test_another_ca_while_pgbouncer_verifies_is_refused(
-    real: RealHost, path: list[dict[str, str]], moto_server: SecretsManager, generations: dict[int, Generation]
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        (
+            {"POSTGRES_TLS_ENABLED": "on", "PGBOUNCER_SERVER_TLS_SSLMODE": "verify-ca"},
+            "PgBouncer on this host verifies",
+        ),
+        ({"PGBOUNCER_CLIENT_TLS_SSLMODE": "allow"}, "clients may verify voiceai-pgbouncer"),
+        ({"REDIS_TLS_ENABLED": "true"}, "clients may verify voiceai-redis"),
+    ],
+)
+def test_another_ca_while_somebody_may_verify_is_refused(
+    real: RealHost,
+    path: list[dict[str, str]],
+    moto_server: SecretsManager,
+    generations: dict[int, Generation],
+    step: dict[str, str],
+    says: str,
 ) -> None:
-    go(real, path, 3)
+    go(real, path, 1)
+    here = dict(path[1])
+    for key, value in step.items():
+        here[key] = value
+        real.applied(here)
     # A good chain, but not the present one.
     ca = authority("another CA")
     other = Generation(number=2, ca=ca, leaf=server(ca))
     moto_server.put(other.secrets())
     try:
-        done = real.update(at(other, "on", "verify-ca"))
+        done = real.update({**at(other), **step})
     finally:
         moto_server.put(generations[1].secrets())
     assert done.returncode == 3
-    assert "another CA, while PgBouncer" in done.stderr
-    assert_wire(real, path[3])
+    assert f"another CA, while {says}" in done.stderr
+    for key in reversed(step):
+        here[key] = OFF[key]
+        real.applied(here)
+    assert_wire(real, path[1])
 
 
 def test_a_spoiled_key_with_secrets_manager_down_is_refused_before_tls_is_turned_on(
