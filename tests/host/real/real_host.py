@@ -42,14 +42,19 @@ class RealHost:
     servers_image: str
     moto_port: int
     name: str = field(default_factory=lambda: f"hosttest-{uuid.uuid4().hex[:8]}")
+    network: str = ""
+    """Another host's, to be beside it; its own where empty."""
+    omits: frozenset[str] = frozenset()
+    """Keys that the settings of a host with its roles do not have."""
     revision: int = 0
 
     def open(self) -> None:
         """Network, directories as a site prepares them, and the host's container with the bundle on it."""
         for part in ("etc", "tls", "state"):
-            (self.root / part).mkdir()
-        must("network", "create", self.name)
-        gateway = must("network", "inspect", self.name, "--format", "{{(index .IPAM.Config 0).Gateway}}")
+            (self.root / part).mkdir(parents=True)
+        if not self.network:
+            self.network = must("network", "create", self.name) and self.name
+        gateway = must("network", "inspect", self.network, "--format", "{{(index .IPAM.Config 0).Gateway}}")
         images = "".join(f"{role.upper()}_IMAGE={self.servers_image}\n" for role in ROLES)
         self._site_file(
             "compose.env",
@@ -60,7 +65,7 @@ class RealHost:
         ports = "".join(f"  voiceai-{role}: {{ports: !reset []}}\n" for role in ROLES)
         self._site_file(
             "compose.site.yaml",
-            f"services:\n{ports}networks:\n  default: {{name: {self.name}, external: true}}\n",
+            f"services:\n{ports}networks:\n  default: {{name: {self.network}, external: true}}\n",
         )
         self._site_file(
             "environment",
@@ -73,7 +78,7 @@ class RealHost:
     def start_host(self, name: str, options: list[str]) -> None:
         """A host's container over the same site and servers; `options` say where its state is."""
         must(
-            *("run", "--detach", "--name", f"{self.name}-{name}", "--network", self.name, "--init"),
+            *("run", "--detach", "--name", f"{self.name}-{name}", "--network", self.network, "--init"),
             *("--volume", "/var/run/docker.sock:/var/run/docker.sock"),
             *("--volume", f"{self.root}/etc:/etc/voiceai", "--volume", f"{self.root}/tls:/etc/ssl/internal"),
             *options,
@@ -92,7 +97,8 @@ class RealHost:
         volumes = docker("volume", "ls", "--quiet", "--filter", f"name=^{self.name}").stdout.split()
         if volumes:
             docker("volume", "rm", "--force", *volumes)
-        docker("network", "rm", self.name)
+        if self.network == self.name:
+            docker("network", "rm", self.name)
 
     def _site_file(self, name: str, text: str) -> None:
         path = self.root / "etc" / name
@@ -114,7 +120,8 @@ class RealHost:
     ) -> subprocess.CompletedProcess[str]:
         """`update.sh --settings -` with the next revision."""
         self.revision += 1
-        text = settings_text(server_settings(**{**values, "REVISION": str(self.revision)}))
+        known = server_settings(**{**values, "REVISION": str(self.revision)})
+        text = settings_text({key: value for key, value in known.items() if key not in self.omits})
         return self.run(
             *("timeout", "--kill-after=15", "100", "/opt/voiceai/update.sh", "--settings", "-"),
             stdin=text,
@@ -138,7 +145,7 @@ class RealHost:
         """A machine of its own on the network, with clients of every server. Returns its address."""
         container = f"{self.name}-{name}"
         must(
-            *("run", "--detach", "--name", container, "--network", self.name, "--network-alias", name, "--init"),
+            *("run", "--detach", "--name", container, "--network", self.network, "--network-alias", name, "--init"),
             *("--volume", f"{self.root}/tls:/etc/ssl/internal:ro", "--env", f"PGPASSWORD={PASSWORD}"),
             *("--env", f"REDISCLI_AUTH={PASSWORD}", "--entrypoint", "sleep", self.servers_image, "infinity"),
         )

@@ -139,7 +139,7 @@ def test_a_replica_that_is_down_at_the_apps_turn_is_named_and_the_way_back_is_op
     assert set(app.sessions()) == {False}
 
 
-def test_a_closed_port_a_foreign_name_a_stray_certificate_and_a_stale_ca_are_refused(app: AppHost) -> None:
+def test_a_closed_port_a_foreign_name_a_stray_certificate_and_a_bad_ca_file_are_refused(app: AppHost) -> None:
     before = app.started()
     app.run("iptables", "-A", "OUTPUT", "-p", "tcp", "--dport", "6380", "-j", "DROP")
     closed = app.update(**REDIS_ON)
@@ -149,6 +149,14 @@ def test_a_closed_port_a_foreign_name_a_stray_certificate_and_a_stale_ca_are_ref
     stale = app.update(**ON, DATABASE_SSL_CA_FILE="/etc/ssl/internal/wrong-ca.crt")
     assert stale.returncode == 3
     assert "does not hold the present CA" in stale.stderr
+    hidden = app.root / "tls/hidden.crt"
+    hidden.write_bytes((app.root / "tls/ca.crt").read_bytes())
+    hidden.chmod(0o600)
+    unreadable = app.update(**ON, DATABASE_SSL_CA_FILE="/etc/ssl/internal/hidden.crt")
+    hidden.unlink()
+    assert unreadable.returncode == 3, unreadable.stderr
+    assert "/etc/ssl/internal/hidden.crt" in unreadable.stderr
+    assert "read" in unreadable.stderr
     home = "/nonexistent/.postgresql"
     place = f"mkdir -p {home} && cat >{home}/postgresql.crt && chmod -R a+rX /nonexistent"
     foreign = server(authority("another CA")).pem.decode()
