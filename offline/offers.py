@@ -12,7 +12,7 @@ import asyncio
 import importlib
 import os
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -57,7 +57,12 @@ class Offers:
     async def _offer(self, python: str, cwd: str, env: Mapping[str, str]) -> None:
         # The slowest first, and no third process beside the program: two cores are what most machines have to spare.
         child = await self._children.start(
-            [python, "-u", "-m", "pulumi.dynamic", self._engine_address], cwd=cwd, env=env, stdout=PIPE
+            [python, "-u", "-m", "pulumi.dynamic", self._engine_address],
+            cwd=cwd,
+            env=env,
+            stdout=PIPE,
+            # By the same pipe: where this host ends while it starts, nobody reads what it says of that.
+            stderr=STDOUT,
         )
         assert child.stdout is not None
         port = (await child.stdout.readline()).strip()

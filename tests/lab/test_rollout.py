@@ -7,6 +7,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -69,11 +71,13 @@ def test_a_step_before_its_turn_is_refused_and_no_host_is_reached(walker: Walker
 def test_bad_config_is_one_clear_error_and_touches_nothing(walker: Walker, key: str, value: str, says: str) -> None:
     before, config = touched(walker), walker.lab.layout.stack_config.read_text()
     walker.set(key, value)
-    for command in (["preview"], ["up", "--yes", "--skip-preview"]):
-        output = walker.pulumi(*command, fails=True)
-        assert says in output
-        assert "Traceback" not in output
-    walker.lab.layout.stack_config.write_text(config)
+    try:
+        for command in (["preview"], ["up", "--yes", "--skip-preview"]):
+            output = walker.pulumi(*command, fails=True)
+            assert says in output
+            assert "Traceback" not in output
+    finally:
+        walker.lab.layout.stack_config.write_text(config)
     assert touched(walker) == before
 
 
@@ -92,11 +96,13 @@ def test_a_host_that_is_not_the_declared_one_is_not_reached(
     config = yaml.safe_load(text)
     config["config"]["internal-tls:hosts"]["worker"][field] = value
     walker.lab.layout.stack_config.write_text(yaml.safe_dump(config))
-    output = walker.pulumi("up", "--yes", "--skip-preview", fails=True)
+    try:
+        output = walker.pulumi("up", "--yes", "--skip-preview", fails=True)
+    finally:
+        walker.lab.layout.stack_config.write_text(text)
     assert says in output
     assert "hosts.worker" in output
     assert "Traceback" not in output
-    walker.lab.layout.stack_config.write_text(text)
     assert walker.up() == 0
     assert touched(walker) == before
 
@@ -187,12 +193,7 @@ def verify_only(walker: Walker) -> str:
 def test_an_up_that_was_killed_in_the_middle_of_a_host_is_finished_by_the_next(walker: Walker) -> None:
     walker.set("REDIS_FORCE_TLS", "false")
     running = walker.begin("up", "--yes", "--skip-preview")
-    present = "test -e /var/lib/voiceai/intent && echo yes || true"
-    wait_until(
-        "the host's change is under way",
-        lambda: "yes" in walker.lab.run("database", "sh", "-c", present),
-        seconds=60,
-    )
+    wait_until("the host's change is under way", lambda: is_under_way(walker, "database"), seconds=60)
     os.killpg(running.pid, signal.SIGKILL)
     running.communicate()
     walker.pulumi("cancel", "--yes")
@@ -203,6 +204,64 @@ def test_an_up_that_was_killed_in_the_middle_of_a_host_is_finished_by_the_next(w
     assert walker.up() == 0
     assert outputs(walker)["redis"]["step"] == "3"
     assert "holds" in verify_only(walker)
+
+
+def cut_ssh(walker: Walker, host: str, _running: subprocess.Popen[str]) -> None:
+    """The connection is lost; the host goes on."""
+    walker.lab.run(host, "pkill", "-KILL", "-f", "^sshd(-session)?: .*notty")
+
+
+def press_ctrl_c(_walker: Walker, _host: str, running: subprocess.Popen[str]) -> None:
+    """A terminal sends it to the whole group; the engine sees it first."""
+    os.killpg(running.pid, signal.SIGINT)
+
+
+def reboot(walker: Walker, host: str, _running: subprocess.Popen[str]) -> None:
+    walker.lab.reboot(host)
+
+
+@pytest.mark.parametrize(
+    ("fault", "key", "back"),
+    [
+        (press_ctrl_c, "POSTGRES_FORCE_SSL", "off"),
+        (cut_ssh, "PGBOUNCER_CLIENT_TLS_SSLMODE", "allow"),
+        (reboot, "apps.worker.DATABASE_SSL_MODE", "disable"),
+    ],
+)
+def test_a_fault_in_the_middle_of_a_host_ends_in_what_is_asked_or_back(
+    walker: Walker, fault: Callable[[Walker, str, subprocess.Popen[str]], None], key: str, back: str
+) -> None:
+    host, stood = "worker" if key.startswith("apps.") else "database", walker.declared().settings[key]
+    walker.set(key, back)
+    running = walker.begin("up", "--yes", "--skip-preview")
+    wait_until("the host's change is under way", lambda: is_under_way(walker, host), seconds=60)
+    fault(walker, host, running)
+    said, _ = running.communicate(timeout=120)
+    assert "Traceback" not in said
+    # The host may still be at it: it does not stop half-way because nobody listens.
+    wait_until("the host is done", lambda: not is_at_work(walker, host), seconds=60)
+    walker.pulumi("cancel", "--yes")
+    walker.up()
+    assert walker.up() == 0
+    assert f"{key}={back}" in verify_record(walker, host)
+    take(walker, key, stood)
+    assert f"{key}={stood}" in verify_record(walker, host)
+
+
+def is_under_way(walker: Walker, host: str) -> bool:
+    """Whether a change has begun: servers may notice."""
+    return "yes" in walker.lab.run(host, "sh", "-c", "test -e /var/lib/voiceai/intent && echo yes || true")
+
+
+def is_at_work(walker: Walker, host: str) -> bool:
+    return "yes" in walker.lab.run(host, "sh", "-c", "flock -n /var/lib/voiceai/lock true || echo yes")
+
+
+def verify_record(walker: Walker, host: str) -> str:
+    """What was verified last, after it has been verified anew."""
+    return walker.lab.run(
+        host, "sh", "-c", "/opt/voiceai/update.sh --verify-only >&2 && cat /var/lib/voiceai/settings.verified"
+    )
 
 
 def test_destroy_is_refused_with_the_way_out_and_touches_no_host(walker: Walker) -> None:
