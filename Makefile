@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint doctor lab-up lab-down docs lock bench clean
+.PHONY: help setup demo test lint doctor lab-up lab-down docs lock bench proof clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ lock: ## pin the requirements anew
 
 bench: setup ## the whole rollout three times under load, then the naive way; about 40 minutes
 	@$(VENV)/python -m bench
+
+proof: setup ## the rules against themselves and against real servers, every kind of move under load; about 20 minutes
+	@$(VENV)/python -m proof
 
 clean: lab-down ## lab-down, then remove everything that was fetched, built or written
 	rm -rf .venv .tools build

@@ -7,7 +7,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 _TESTS = Path(__file__).resolve().parent
-_ORDER = ("lab", "host/real", "engine", "host", "components", "unit")
+_ORDER = ("lab", "host/real", "proof", "engine", "host", "components", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
