@@ -2,8 +2,8 @@
 # shellcheck disable=SC2034 # names that other libraries read, or a function by name
 # shellcheck disable=SC2015,SC2004 # `a && b || report` is meant as such; the keys of an array are words
 # POSTGRES_FORCE_SSL: in the existing pg_hba.conf the words `host` and `hostnogssenc` become `hostssl`, every other byte
-# stays. The file
-# before is kept on the host, in /var/lib/voiceai/pg_hba: `before` as it was found, `forced` as it was written.
+# stays. The file before is kept on the host, in /var/lib/voiceai/pg_hba: `before` as it was found, `forced` as it was
+# written.
 #
 # Guarantees: Postgres itself reads the new file without an error, and without a line that would still take plaintext,
 # before it is told to reload; the way back restores the file to the byte, and where somebody edited it meanwhile, it
