@@ -225,7 +225,7 @@ def reboot(walker: Walker, host: str, _running: subprocess.Popen[str]) -> None:
     [
         (press_ctrl_c, "POSTGRES_FORCE_SSL", "off"),
         (cut_ssh, "PGBOUNCER_CLIENT_TLS_SSLMODE", "allow"),
-        (reboot, "apps.worker.DATABASE_SSL_MODE", "disable"),
+        (reboot, "apps.worker.REDIS_TLS_ENABLED", "false"),
     ],
 )
 def test_a_fault_in_the_middle_of_a_host_ends_in_what_is_asked_or_back(
