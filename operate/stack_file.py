@@ -1,0 +1,130 @@
+"""A stack's file as config: the text of `Pulumi.<environment>.yaml` to what the program itself would be given.
+
+The values come to `rollout.config.parse` exactly as `components.stack_config` hands them over: keys of the project's
+namespace, text as the engine writes it, the project's defaults beneath. Encrypted values (`secure:`) are not read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from operate.errors import BadInput
+from operate.source import LADDER, PROJECT, Version, stack_file
+from operate.yaml_text import load
+from rollout.config import Configuration, parse
+from rollout.reader import ConfigError, Problem
+
+SECRET = ("sshPrivateKey",)
+"""What may be encrypted: nothing that the rules look at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackFile:
+    """One environment's file, read. `configuration` is None where there are `problems`."""
+
+    environment: str
+    configuration: Configuration | None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What stack files build on: the namespace of their keys, and the defaults as text."""
+
+    namespace: str
+    defaults: Mapping[str, str]
+
+
+def read_stack_file(version: Version, environment: str) -> StackFile:
+    """The environment's file in this version, parsed; raises `BadInput` where it is no YAML."""
+    where = f"{version.name}: {stack_file(environment)}" if not version.one else version.name
+    project = read_project(version)
+    raw = _config(load(version.stacks[environment], where), where)
+    values: dict[str, Any] = {}
+    for key, value in raw.items():
+        namespace, colon, name = key.partition(":")
+        if not colon or namespace == project.namespace:
+            values[name if colon else key] = value
+    sealed = tuple(
+        Problem(
+            key=key,
+            text="it is encrypted, so that nobody can check it beforehand; only "
+            f"{', '.join(SECRET)} is a secret here: `pulumi config set` it without --secret",
+        )
+        for name, value in values.items()
+        for key in _sealed(name, value)
+        if key not in SECRET
+    )
+    unsealed = {name: as_text(value) for name, value in values.items() if not any(_sealed(name, value))}
+    try:
+        parsed = parse({**project.defaults, **unsealed})
+    except ConfigError as error:
+        unread = {problem.key for problem in sealed}
+        others = (problem for problem in error.problems if problem.key not in unread)
+        return StackFile(environment=environment, configuration=None, problems=(*sealed, *others))
+    return StackFile(environment=environment, configuration=None if sealed else parsed, problems=sealed)
+
+
+def read_project(version: Version) -> Project:
+    """The project that Pulumi.yaml describes; without one, this project's name and no defaults."""
+    where = f"{version.name}: {PROJECT}"
+    document = load(version.project, where)
+    if document is None:
+        return Project(namespace="internal-tls", defaults={})
+    if not isinstance(document, dict) or not isinstance(document.get("name"), str):
+        raise BadInput(f"{where}: it has no `name`; it should be the project's Pulumi.yaml")
+    schema = document.get("config") or {}
+    if not isinstance(schema, dict):
+        raise BadInput(f"{where}: `config` is no map")
+    return Project(
+        namespace=document["name"],
+        defaults={
+            str(key).removeprefix(f"{document['name']}:"): as_text(entry["default"])
+            for key, entry in schema.items()
+            if isinstance(entry, dict) and "default" in entry
+        },
+    )
+
+
+def read_ladder(version: Version) -> tuple[str, ...]:
+    """The environments in the order in which a step reaches them; () where no ladder is declared."""
+    where = f"{version.name}: {LADDER}"
+    document = load(version.ladder, where)
+    if document is None:
+        return ()
+    names = document.get("ladder") if isinstance(document, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        raise BadInput(f"{where}: write `ladder: [staging, production]`, each environment once, the first one first")
+    return tuple(names)
+
+
+def as_text(value: Any) -> str:
+    """A value as the engine hands it to the program: text as it is, everything else as JSON, nothing as ""."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _config(document: Any, where: str) -> dict[str, Any]:
+    config = document.get("config") if isinstance(document, dict) else None
+    if document is None or (isinstance(document, dict) and config is None):
+        return {}
+    if not isinstance(config, dict):
+        raise BadInput(f"{where}: it is not a stack's file; its values stand below `config:`, a key a line")
+    return {str(key): value for key, value in config.items()}
+
+
+def _sealed(where: str, value: Any) -> Iterator[str]:
+    """The keys below `where` whose value is encrypted."""
+    if isinstance(value, dict):
+        if value.keys() == {"secure"}:
+            yield where
+            return
+        for name, inner in value.items():
+            yield from _sealed(f"{where}.{name}", inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _sealed(where, inner)
