@@ -13,7 +13,7 @@ BUNDLE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../../host
 
 # usage: telpro    an image whose ndb_redis.so is linked without hiredis_ssl
 telpro() {
-  local -A settings=([apps.telpro.REDIS_TLS_CA_FILE]=/etc/ssl/internal/ca.crt)
+  local -A settings=(["apps.telpro.REDIS_TLS_CA_FILE"]=/etc/ssl/internal/ca.crt)
   local -A REPLICA_TAG=(["telpro-1"]=kamailio:5.6)
   local REPLICAS=(telpro-1)
   in_replica() { printf 'libhiredis.so.0.14\nlibc.so.6\n'; }

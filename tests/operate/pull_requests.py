@@ -144,9 +144,10 @@ def stacks(**walks: Walked | None) -> Stacks:
 class PullRequest:
     """`stands` is where the environment is; `sets` what the pull request sets; `replaces` edits text besides.
 
-    `refused` is the sentence that must be there, `todo` what it tells to do; both "" where the order allows it. `shows`
-    are further words of the screen. With `asks`, the environment's stack is read; `failed` is a move
-    whose `up` failed; `via` is the end of the way forward, from which it went back. `host` names a script of host_says.sh: what the host answers that no pull request can see.
+    `refused` are sentences that must be there, `todo` what it tells to do; empty where the order allows it. `shows` are
+    further words of the screen. With `asks`, the environment's stack is read; `failed` is a move whose `up` failed;
+    `via` is the end of the way forward, from which it went back. `host` names a function of host_says.sh: what the host
+    answers that no pull request can see.
     """
 
     title: str
