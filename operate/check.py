@@ -206,7 +206,7 @@ def _step(place: Place, following: Declared, move: Move, reached: Connections) -
     if record is not None and place.stack is not None and unconfirmed_hosts(record, place.stack.receipts):
         return f"the last move again: {record.move}"
     if place.base is None:
-        return "first deployment, every variable at its initial value"
+        return "where the stack stands already" if record else "first deployment, every variable at its initial value"
     base = place.base.configuration
     if base is not None and place.stack is not None and _normal(base.declared) != following:
         return f"to where the stack stands already ({describe(base.declared, following).line})"

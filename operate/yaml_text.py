@@ -6,6 +6,7 @@ wins in silence). The engine's does not; a test compares the two on the engine.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -59,11 +60,13 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 def load(text: str, where: str) -> Any:
     """The document in `text`, None for an empty one; `where` names it in a `BadInput`, with the line."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer resolvers
+        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader with fewer resolvers
+        json.dumps(document, skipkeys=True)  # a `!!set` or `!!binary` is nothing that config can be
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         raise BadInput(f"{where}{line}: it is not YAML: {error.problem}; correct that line") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(f"{where}: it is not YAML: {first}; correct it") from None
+        raise BadInput(f"{where}: it is not YAML that config can be: {first}; correct it") from None
+    return document

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,6 +112,12 @@ def walked(target: Declared, *then: Declared) -> Walked:
 def failing(walk: Walked, following: Declared) -> Walked:
     """After the next move, whose `up` failed: it exports nothing, so that every receipt is the one before."""
     return Walked(record=advance(walk.record, following, walk.receipts), receipts=walk.receipts)
+
+
+def host_says(name: str) -> subprocess.CompletedProcess[str]:
+    """What a host answers, see host_says.sh."""
+    script = Path(__file__).with_name("host_says.sh")
+    return subprocess.run(["bash", script, name], capture_output=True, text=True, check=False)
 
 
 def _with(base: Declared, settings: Settings) -> Declared:

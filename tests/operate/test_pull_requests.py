@@ -1,17 +1,13 @@
 """Ten wrong pull requests and two right ones: each ends with one screen that tells what to do."""
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from operate.markdown import as_markdown
 from operate.text import as_text
-from tests.operate.pull_requests import RIGHT, WRONG, PullRequest
+from tests.operate.pull_requests import RIGHT, WRONG, PullRequest, host_says
 
 SCREEN = 24
 """Lines of a terminal."""
-HOST_SAYS = Path(__file__).with_name("host_says.sh")
 REFUSED_HERE = [one for one in WRONG if not one.host]
 REFUSED_ON_HOSTS = [one for one in WRONG if one.host]
 
@@ -44,10 +40,6 @@ def test_what_no_config_shows_is_told_beforehand_and_refused_by_the_host(one: Pu
     answer = host_says(one.host)
     assert answer.returncode != 0
     assert "nothing was changed" in answer.stderr
-
-
-def host_says(name: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["bash", HOST_SAYS, name], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("one", RIGHT, ids=title)
