@@ -114,7 +114,7 @@ def _judge(place: Place) -> Finding:
     refusals = _refusals(place, stands, following)
     before = stands if stands is not None else following
     move = describe(before, following)
-    reached = connections(place.base.configuration if place.base else None, configuration)
+    reached = connections(place.base, place.head)
     notes = (*_against_the_stack(place), *reached.lines)
     moves = is_move(before, following) or place.base is None
     finding = Finding(
@@ -129,7 +129,7 @@ def _judge(place: Place) -> Finding:
     if refusals:
         return replace(finding, refusals=refusals, now=_now(place, stands))
     hosts = _hosts(place, before, following, reached)
-    if not (moves or hosts or move.line):
+    if not (moves or hosts or move.line or reached.lines):
         return replace(finding, verdict="unchanged")
     return replace(
         finding,
@@ -210,7 +210,9 @@ def _step(place: Place, following: Declared, move: Move, reached: Connections) -
     base = place.base.configuration
     if base is not None and place.stack is not None and _normal(base.declared) != following:
         return f"to where the stack stands already ({describe(base.declared, following).line})"
-    return "how hosts are reached" if reached.hosts else "nothing that the program reads"
+    if reached.hosts:
+        return "how hosts are reached"
+    return "what stands beside the rollout" if reached.lines else "nothing that the program reads"
 
 
 def _hosts(place: Place, before: Declared, following: Declared, reached: Connections) -> tuple[Touched, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from rollout.config import Configuration
+from operate.stack_file import StackFile
 
 _KEYS = {
     "host_key": "hostKey",
@@ -29,20 +29,20 @@ class Connections:
     lines: tuple[str, ...] = ()
 
 
-def connections(base: Configuration | None, head: Configuration) -> Connections:
-    """What differs from `base`; nothing where there is none."""
-    if base is None:
+def connections(before: StackFile | None, after: StackFile) -> Connections:
+    """What differs; nothing where one of the two is not there or is no good config."""
+    base, head = before.configuration if before else None, after.configuration
+    if before is None or base is None or head is None:
         return Connections()
-    before = {host.name: host for host in base.hosts}
+    known = {host.name: host for host in base.hosts}
     lines = []
     hosts = []
     for host in head.hosts:
-        changed = _changed(before[host.name], host) if host.name in before else ()
+        changed = _changed(known[host.name], host) if host.name in known else ()
         if changed:
             hosts.append(host.name)
             lines.append(f"host {host.name} is reached by another {', '.join(changed)}: its settings are applied again")
-    ssh = _changed(base.ssh, head.ssh)
-    if ssh:
+    if _changed(base.ssh, head.ssh) or before.sealed != after.sealed:
         hosts = [host.name for host in head.hosts]
         lines.append("how every host is reached changes (SSH key or hostTimeoutSeconds): settings are applied again")
     # The prefix and the region are the declaration's as well.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from operate.errors import BadInput
@@ -23,11 +23,15 @@ SECRET = ("sshPrivateKey",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackFile:
-    """One environment's file, read. `configuration` is None where there are `problems`."""
+    """One environment's file, read. `configuration` is None where there are `problems`.
+
+    `sealed` are the encrypted values, unread: only whether they differ can be told.
+    """
 
     environment: str
     configuration: Configuration | None
     problems: tuple[Problem, ...] = ()
+    sealed: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,24 +52,28 @@ def read_stack_file(version: Version, environment: str) -> StackFile:
         namespace, colon, name = key.partition(":")
         if not colon or namespace == project.namespace:
             values[name if colon else key] = value
-    sealed = tuple(
+    sealed = {name: as_text(value) for name, value in values.items() if any(_sealed(name, value))}
+    unread = {key for name, value in values.items() for key in _sealed(name, value) if key not in SECRET}
+    problems = [
         Problem(
             key=key,
             text="it is encrypted, so that nobody can check it beforehand; only "
             f"{', '.join(SECRET)} is a secret here: `pulumi config set` it without --secret",
         )
-        for name, value in values.items()
-        for key in _sealed(name, value)
-        if key not in SECRET
-    )
-    unsealed = {name: as_text(value) for name, value in values.items() if not any(_sealed(name, value))}
+        for key in sorted(unread)
+    ]
+    plain = {name: as_text(value) for name, value in values.items() if name not in sealed}
+    configuration = None
     try:
-        parsed = parse({**project.defaults, **unsealed})
+        configuration = parse({**project.defaults, **plain})
     except ConfigError as error:
-        unread = {problem.key for problem in sealed}
-        others = (problem for problem in error.problems if problem.key not in unread)
-        return StackFile(environment=environment, configuration=None, problems=(*sealed, *others))
-    return StackFile(environment=environment, configuration=None if sealed else parsed, problems=sealed)
+        problems += [problem for problem in error.problems if problem.key not in unread]
+    return StackFile(
+        environment=environment,
+        configuration=None if problems else configuration,
+        problems=tuple(problems),
+        sealed=sealed,
+    )
 
 
 def read_project(version: Version) -> Project:

@@ -359,3 +359,28 @@ def test_json_holds_what_a_program_needs(repository: Repository, operate: Operat
     assert {one["key"] for one in staging["refusals"]} == {"PGBOUNCER_CLIENT_TLS_SSLMODE"}
     assert any("apps.ops.DATABASE_SSL_MODE disable" in one["command"] for one in staging["allowedNow"]) is False
     assert any("apps.worker.DATABASE_SSL_MODE disable" in one["command"] for one in staging["allowedNow"])
+
+
+# What stands beside the rollout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says", "hosts"),
+    [
+        ("address: 10.0.1.22", "address: 10.0.1.99", "host web", ["web"]),
+        ("recoveryWindowDays: 30", "recoveryWindowDays: 14", "recoveryWindowDays", []),
+        ("config:\n", "config:\n  internal-tls:hostTimeoutSeconds: 600\n", "how every host is reached", None),
+        ("config:\n", "config:\n  internal-tls:sshPrivateKey: {secure: v1:x}\n", "how every host is reached", None),
+    ],
+)
+def test_what_is_no_step_is_told_and_applied(
+    old: str, new: str, says: str, hosts: list[str] | None, repository: Repository, operate: Operate
+) -> None:
+    base, head = repository.commit(staging=STAGING), repository.commit(staging=STAGING.replace(old, new))
+    report = json.loads(operate(base, head, "--json").out)
+    (staging,) = report["environments"]
+    assert report["changed"] == ["staging"]
+    assert says in f"{staging['step']} {' '.join(staging['notes'])}"
+    reached = [one["host"] for one in staging["hosts"]]
+    assert (len(reached) == 7) if hosts is None else set(hosts) <= set(reached)
+    assert "v1:x" not in json.dumps(report)
