@@ -129,7 +129,8 @@ def _judge(place: Place) -> Finding:
     if refusals:
         return replace(finding, refusals=refusals, now=_now(place, stands))
     hosts = _hosts(place, before, following, reached)
-    if not (moves or hosts or move.line or reached.lines):
+    repaired = place.base is not None and place.base.configuration is None
+    if not (moves or hosts or move.line or reached.lines or repaired):
         return replace(finding, verdict="unchanged")
     return replace(
         finding,
@@ -208,7 +209,9 @@ def _step(place: Place, following: Declared, move: Move, reached: Connections) -
     if place.base is None:
         return "where the stack stands already" if record else "first deployment, every variable at its initial value"
     base = place.base.configuration
-    if base is not None and place.stack is not None and _normal(base.declared) != following:
+    if base is None:
+        return "from a config that the program refused to one that it takes"
+    if place.stack is not None and _normal(base.declared) != following:
         return f"to where the stack stands already ({describe(base.declared, following).line})"
     if reached.hosts:
         return "how hosts are reached"
@@ -241,6 +244,8 @@ def _ordered(names: list[str], waiting: dict[str, tuple[str, ...]]) -> list[str]
 
 def _against_the_stack(place: Place) -> tuple[str, ...]:
     """How the base compares with what the stack remembers."""
+    if place.stack is None and place.base is not None and place.base.configuration is None:
+        return (f"{BASE_BROKEN}: {place.why_unread}",)
     if place.stack is None:
         return (f"compared with the base's file, not with what is confirmed: {place.why_unread}",)
     record = place.stack.record
@@ -252,7 +257,7 @@ def _against_the_stack(place: Place) -> tuple[str, ...]:
         notes.append(f"the last move ({record.move}) is not confirmed by {', '.join(pending)}")
     base = _normal(place.base.configuration.declared) if place.base and place.base.configuration else None
     if base is None:
-        return (*notes, BASE_BROKEN) if place.base else tuple(notes)
+        return tuple(notes)
     if base == record.attempted:
         return (*notes, *(() if pending else ("the base is what the stack has confirmed",)))
     if pending and base == record.confirmed:

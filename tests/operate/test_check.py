@@ -1,6 +1,9 @@
 """`operate check` between two versions: what it says, how it ends."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -359,6 +362,46 @@ def test_json_holds_what_a_program_needs(repository: Repository, operate: Operat
     assert {one["key"] for one in staging["refusals"]} == {"PGBOUNCER_CLIENT_TLS_SSLMODE"}
     assert any("apps.ops.DATABASE_SSL_MODE disable" in one["command"] for one in staging["allowedNow"]) is False
     assert any("apps.worker.DATABASE_SSL_MODE disable" in one["command"] for one in staging["allowedNow"])
+
+
+def test_a_project_in_a_subfolder_is_found_by_revision(repository: Repository, operate: Operate) -> None:
+    inner = repository.folder / "infra"
+    inner.mkdir()
+    for text in (STAGING, edited(STAGING, ON)):
+        (inner / "Pulumi.staging.yaml").write_text(text)
+        repository.git("add", "--all")
+        repository.git("commit", "--quiet", "--message", "a version")
+    done = operate("HEAD^", "HEAD", "--project", str(inner))
+    assert done.code == 0
+    assert "staging: allowed, a step forward" in done.out
+
+
+def test_a_base_that_was_no_good_config_does_not_block_its_repair(repository: Repository, operate: Operate) -> None:
+    wrong = STAGING.replace("REDIS_FORCE_TLS:", "REDIS_FORCE_TSL:")
+    base, head = repository.commit(staging=wrong), repository.commit(staging=STAGING)
+    done = operate(base, head)
+    assert done.code == 0
+    assert "from a config that the program refused" in done.out
+    assert json.loads(operate(base, head, "--json").out)["changed"] == ["staging"]
+    unusable = repository.commit(staging=edited(STAGING, {"PGBOUNCER_CLIENT_TLS_SSLMODE": "require"}))
+    assert operate(base, unusable).code == 1
+    record_path = record(repository, "staging", stack_at("staging", STAGING))
+    skipped = repository.commit(staging=edited(STAGING, {"PGBOUNCER_CLIENT_TLS_SSLMODE": "allow"}))
+    assert operate(base, skipped, "--stack-record", record_path).code == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_a_terminal_without_arrows_gets_no_traceback(encoding: str, repository: Repository) -> None:
+    base, head = repository.commit(staging=STAGING), repository.commit(staging=edited(STAGING, ON))
+    done = subprocess.run(
+        [sys.executable, "-m", "operate", "check", base, head, "--project", str(repository.folder)],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"postgres 2/7: POSTGRES_TLS_ENABLED off" in done.stdout
 
 
 # What stands beside the rollout

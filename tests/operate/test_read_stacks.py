@@ -50,9 +50,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
 
 @pytest.fixture
 def in_its_environment(stack: Stack) -> Iterator[None]:
+    """As a job has it that may only read: the backend, and no passphrase."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stack.variables().items():
             patch.setenv(name, value)
+        patch.delenv("PULUMI_CONFIG_PASSPHRASE")
         yield
 
 

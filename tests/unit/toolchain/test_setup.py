@@ -1,0 +1,36 @@
+"""What each purpose has set up: a deploy needs the engine and neither Docker nor the lab."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from toolchain import setup
+
+
+@contextlib.contextmanager
+def unlocked(*_: Any, **__: Any) -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("purpose", "had"),
+    [("lint", ["python"]), ("deploy", ["python", "engine"]), ("test", ["python", "engine", "collector", "docker"])],
+)
+def test_a_purpose_has_set_up_what_it_needs_and_no_more(
+    purpose: setup.Purpose, had: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(setup, "held", unlocked)
+    monkeypatch.setattr(setup.python_env, "ensure", lambda _: done.append("python"))
+    monkeypatch.setattr(setup.engine, "first_that_provides", lambda _: done.append("engine"))
+    monkeypatch.setattr(setup.engine, "record", lambda _: None)
+    monkeypatch.setattr(setup.collector, "ensure", lambda _: done.append("collector"))
+    monkeypatch.setattr(setup.golang, "forget", lambda: None)
+    monkeypatch.setattr(setup.dockerd, "ensure", lambda _: done.append("docker"))
+    monkeypatch.setattr(setup.subprocess, "run", lambda *_, **__: setup.subprocess.CompletedProcess([], 0))
+    setup.run(purpose)
+    assert done == had
