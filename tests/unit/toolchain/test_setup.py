@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from toolchain import setup
+from toolchain import collector, dockerd, engine, golang, python_env, setup
 
 
 @contextlib.contextmanager
@@ -25,12 +26,12 @@ def test_a_purpose_has_set_up_what_it_needs_and_no_more(
 ) -> None:
     done: list[str] = []
     monkeypatch.setattr(setup, "held", unlocked)
-    monkeypatch.setattr(setup.python_env, "ensure", lambda _: done.append("python"))
-    monkeypatch.setattr(setup.engine, "first_that_provides", lambda _: done.append("engine"))
-    monkeypatch.setattr(setup.engine, "record", lambda _: None)
-    monkeypatch.setattr(setup.collector, "ensure", lambda _: done.append("collector"))
-    monkeypatch.setattr(setup.golang, "forget", lambda: None)
-    monkeypatch.setattr(setup.dockerd, "ensure", lambda _: done.append("docker"))
-    monkeypatch.setattr(setup.subprocess, "run", lambda *_, **__: setup.subprocess.CompletedProcess([], 0))
+    monkeypatch.setattr(python_env, "ensure", lambda _: done.append("python"))
+    monkeypatch.setattr(engine, "first_that_provides", lambda _: done.append("engine"))
+    monkeypatch.setattr(engine, "record", lambda _: None)
+    monkeypatch.setattr(collector, "ensure", lambda _: done.append("collector"))
+    monkeypatch.setattr(golang, "forget", lambda: None)
+    monkeypatch.setattr(dockerd, "ensure", lambda _: done.append("docker"))
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
     setup.run(purpose)
     assert done == had
