@@ -285,14 +285,22 @@ def _several(base: Version, findings: list[Finding]) -> tuple[Refusal, ...]:
     if len(moving) < 2 or all(finding.direction == "back" for finding in moving):
         return ()
     first, *others = moving
-    files = " ".join(finding.file for finding in others)
-    from_base = f"git checkout {base.name} -- {files}"
+    names = [finding.environment for finding in others]
     return (
         Refusal(
             key="",
             why=f"{len(moving)} environments in one pull request are {len(moving)} steps: "
             + "; ".join(f"{finding.environment}: {finding.step}" for finding in moving),
-            todo=f"keep {first.environment} here and take the rest out (`{from_base}`), merge it and let every host "
-            f"confirm it; then open one pull request for {', then one for '.join(one.environment for one in others)}",
+            todo=f"keep {first.environment} here and take {' and '.join(names)} out ({_take_out(base, others)}), merge "
+            f"it and let every host confirm it; then open one pull request for {', then one for '.join(names)}",
         ),
     )
+
+
+def _take_out(base: Version, findings: list[Finding]) -> str:
+    """How these files become again what they are on the base."""
+    old = " ".join(finding.file for finding in findings if finding.environment in base.stacks)
+    new = " ".join(finding.file for finding in findings if finding.environment not in base.stacks)
+    # In CI the base has a name that means something else in the author's clone.
+    restore = f"`git checkout {base.commit[:12]} -- {old}`" if base.commit else f"put {old} back"
+    return ", ".join(filter(None, (old and restore, new and f"`git rm --cached {new}`")))

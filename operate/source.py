@@ -24,7 +24,8 @@ _GIT_SECONDS = 60.0
 class Version:
     """Texts of one version. `name` is as the user gave it; `stacks` maps each environment to its file's text.
 
-    `project` and `ladder` are "" where there is no such file. `one` says that it is a single stack file.
+    `project` and `ladder` are "" where there is no such file. `one` says that it is a single stack file; `commit` is a
+    revision's, "" for files.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Version:
     ladder: str
     stacks: Mapping[str, str]
     one: bool = False
+    commit: str = ""
 
 
 def stack_file(environment: str) -> str:
@@ -96,7 +98,8 @@ def _of_revision(given: str, folder: Path) -> Version:
     commit = commit.strip()
     names = (_git(folder, "ls-tree", "--name-only", "-z", commit) or "").split("\0")
     wanted = [name for name in names if name in (PROJECT, LADDER) or _STACK_FILE.fullmatch(name)]
-    return _version(given, {name: _git(folder, "show", f"{commit}:./{name}") or "" for name in wanted})
+    texts = {name: _git(folder, "show", f"{commit}:./{name}") or "" for name in wanted}
+    return replace(_version(given, texts), commit=commit)
 
 
 def _version(given: str, texts: Mapping[str, str]) -> Version:

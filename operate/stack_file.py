@@ -6,6 +6,7 @@ namespace, text as the engine writes it, the project's defaults beneath. Encrypt
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,8 @@ def read_stack_file(version: Version, environment: str) -> StackFile:
             values[name if colon else key] = value
     sealed = {name: as_text(value) for name, value in values.items() if any(_sealed(name, value))}
     unread = {key for name, value in values.items() for key in _sealed(name, value) if key not in SECRET}
-    problems = [
+    problems = [*_of_no_namespace(raw, project.namespace)]
+    problems += [
         Problem(
             key=key,
             text="it is encrypted, so that nobody can check it beforehand; only "
@@ -123,6 +125,14 @@ def _config(document: Any, where: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise BadInput(f"{where}: it is not a stack's file; its values stand below `config:`, a key a line")
     return {str(key): value for key, value in config.items()}
+
+
+def _of_no_namespace(raw: Mapping[str, Any], namespace: str) -> Iterator[Problem]:
+    """Keys that the engine would pass by in silence: their namespace is the project's, misspelled."""
+    for key in raw:
+        given, _, name = key.rpartition(":")
+        if given not in ("", namespace) and difflib.get_close_matches(given, [namespace], cutoff=0.8):
+            yield Problem(key=key, text=f"nothing reads a key of {given}; did you mean {namespace}:{name}?")
 
 
 def _sealed(where: str, value: Any) -> Iterator[str]:

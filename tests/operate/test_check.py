@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -286,7 +287,23 @@ def test_two_environments_are_two_steps_and_how_to_split_them_is_told(repository
     done = operate(base, head)
     assert done.code == 1
     assert "2 environments in one pull request are 2 steps" in done.out
-    assert f"keep staging here and take the rest out (`git checkout {base} -- Pulumi.production.yaml`)" in done.out
+    assert "keep staging here and take production out" in done.out
+    # The command that it tells does what it says.
+    (command,) = re.findall(r"`git (checkout [^`]+)`", done.out)
+    repository.git(*command.split())
+    repository.git("commit", "--quiet", "--message", "split")
+    assert operate(base, "HEAD").code == 0
+
+
+def test_a_new_environment_is_split_off_as_well(repository: Repository, operate: Operate) -> None:
+    base = repository.commit(staging=STAGING)
+    head = repository.commit(staging=edited(STAGING, ON), production=of("production"))
+    done = operate(base, head)
+    assert done.code == 1
+    (command,) = re.findall(r"`git (rm [^`]+)`", done.out)
+    repository.git(*command.split())
+    repository.git("commit", "--quiet", "--message", "split")
+    assert operate(base, "HEAD").code == 0
 
 
 def test_two_environments_may_go_back_together(repository: Repository, operate: Operate) -> None:

@@ -105,6 +105,12 @@ def test_keys_of_others_are_not_ours() -> None:
     assert read_stack_file(version("x", {"staging": text}), "staging").problems == ()
 
 
+def test_a_misspelled_namespace_is_not_passed_by_in_silence() -> None:
+    text = EXAMPLE.replace("internal-tls:PREPARED", "internal-tsl:PREPARED")
+    (problem,) = read_stack_file(version("x", {"staging": text}), "staging").problems
+    assert "did you mean internal-tls:PREPARED?" in str(problem)
+
+
 def test_the_projects_defaults_lie_beneath() -> None:
     without = EXAMPLE.replace("  internal-tls:POSTGRES_TLS_ENABLED: off\n", "")
     raised = PROJECT.replace(
