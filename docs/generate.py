@@ -1,6 +1,7 @@
 """Writes the generated parts of the documents from the table of steps: `python docs/generate.py [--check]`.
 
-A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`.
+A generated part stands between `<!-- generated: NAME -->` and `<!-- end -->`. The pull requests
+are those of tests/operate, shown by the same run.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from rollout.steps import ROWS, TRACKS, VARIABLES, Row, initial_settings, stages  # noqa: E402 - the project root comes first
+from operate.text import as_text  # noqa: E402 - the project root comes first
+from rollout.steps import ROWS, TRACKS, VARIABLES, Row, initial_settings, stages  # noqa: E402
+from rollout.traffic import traffic_of  # noqa: E402
+from tests.operate.pull_requests import RIGHT, WRONG, PullRequest, host_says  # noqa: E402
 
-DOCUMENTS = ("README.md", "docs/architecture.md")
+DOCUMENTS = ("README.md", "docs/architecture.md", "docs/pull-requests.md")
 
 
 def steps_table() -> str:
@@ -61,6 +65,38 @@ def _line(rows: list[Row], begin: str, prefix: str, indent: str, first: int = 0)
     return lines
 
 
+def traffic_table() -> str:
+    """What each step does to live traffic, forward and back."""
+    lines = ["| step | forward | back |", "|---|---|---|"]
+    for row in ROWS:
+        traffic = traffic_of(row)
+        page = f"[{place(row)}](runbook/{traffic.page}) `{row.key}` = `{row.target}`"
+        lines.append(f"| {page} | {traffic.forward} | {traffic.back} |")
+    return "\n".join(lines)
+
+
+def pull_requests() -> str:
+    """Each pull request of the tests: its lines, and the screen that it ends with."""
+    wrong = [_shown(one, number) for number, one in enumerate(WRONG, start=1)]
+    right = [_shown(one, number) for number, one in enumerate(RIGHT, start=len(WRONG) + 1)]
+    return "\n\n".join(["## Ten wrong ones", *wrong, "## Two right ones", *right])
+
+
+def _shown(one: PullRequest, number: int) -> str:
+    parts = [
+        f"### {number}. {one.title[0].upper()}{one.title[1:]}",
+        f"```diff\n{one.diff}\n```",
+        f"```\n{as_text(one.report()).strip()}\n```",
+    ]
+    if one.host:
+        parts += [
+            "No config shows it, so the pull request can only tell. The host refuses it in its preflight, before "
+            "anything is changed (the host's own functions; what they ask of the server is played):",
+            f"```\n{host_says(one.host).stderr.strip()}\n```",
+        ]
+    return "\n\n".join(parts)
+
+
 def place(row: Row) -> str:
     """Where the table has a row: `1` where tracks share it, else `postgres 2`."""
     places = [(track, rows.index(row)) for track, rows in TRACKS.items() if row in rows]
@@ -74,7 +110,12 @@ def lower(row: Row) -> str:
     return next(stage.lower for track in TRACKS for stage in stages(track, settings) if stage.row == row)
 
 
-PARTS = {"steps-table": steps_table, "steps-diagram": steps_diagram}
+PARTS = {
+    "steps-table": steps_table,
+    "steps-diagram": steps_diagram,
+    "traffic-table": traffic_table,
+    "pull-requests": pull_requests,
+}
 
 
 def regenerated(text: str) -> str:

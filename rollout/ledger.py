@@ -28,10 +28,14 @@ Order = Mapping[str, tuple[str, ...]]
 
 
 class Refused(Exception):
-    """The move may not be applied. `reasons` holds every sentence; nothing was changed."""
+    """The move may not be applied. `reasons` holds every sentence; nothing was changed.
 
-    def __init__(self, reasons: tuple[str, ...]) -> None:
+    `violations` are the same where the rules of a move refuse it; empty where the ledger's own do.
+    """
+
+    def __init__(self, reasons: tuple[str, ...], violations: tuple[Violation, ...] = ()) -> None:
         self.reasons = reasons
+        self.violations = violations
         super().__init__("\n".join(reasons))
 
 
@@ -73,6 +77,11 @@ class Record:
 def unconfirmed_hosts(record: Record, receipts: Mapping[str, str]) -> tuple[str, ...]:
     """The hosts whose last receipt is not the revision that the record gave them."""
     return tuple(host for host, revision in record.revisions.items() if receipts.get(host) != revision)
+
+
+def last_confirmed(record: Record, receipts: Mapping[str, str]) -> Declared:
+    """What every host has confirmed: the last attempt once all have, until then what stood before it."""
+    return record.confirmed if unconfirmed_hosts(record, receipts) else record.attempted
 
 
 def advance(record: Record | None, declared: Declared, receipts: Mapping[str, str]) -> Record:
@@ -128,7 +137,7 @@ def _elsewhere_as(declared: Declared, target: Declared) -> Declared:
 
 def _refuse(violations: tuple[Violation, ...]) -> None:
     if violations:
-        raise Refused(tuple(str(violation) for violation in violations))
+        raise Refused(tuple(str(violation) for violation in violations), violations)
 
 
 def _first(declared: Declared, receipts: Mapping[str, str]) -> Record:

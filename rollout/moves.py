@@ -79,6 +79,17 @@ def changed_attributes(previous: Declared, following: Declared) -> tuple[str, ..
     return changed_keys(previous.attributes, following.attributes)
 
 
+def is_move(previous: Declared, following: Declared) -> bool:
+    """Whether anything differs that has a place in the order of deploys: all but free attributes."""
+    return bool(
+        changed_keys(previous.settings, following.settings)
+        or reissue_reasons(previous, following)
+        or inventory_changes(previous, following)
+        or site_changes(previous, following)
+        or any(not is_free(key) for key in changed_attributes(previous, following))
+    )
+
+
 def attribute_change(previous: Declared, following: Declared, key: str) -> str:
     """One attribute's change in words, long values cut."""
     return f"{key} {_brief(previous.attributes[key])} → {_brief(following.attributes[key])}"

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python3 -m toolchain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     setting_up = commands.add_parser("setup", help="fetch, build and start whatever is missing")
-    setting_up.add_argument("--for", dest="purpose", choices=["lint", "test", "demo"], default="demo")
+    setting_up.add_argument("--for", dest="purpose", choices=["lint", "deploy", "test", "demo"], default="demo")
     commands.add_parser("doctor", help="what was found: each tool, its version, official or stand-in")
     commands.add_parser("env", help='lines for `eval "$(python3 -m toolchain env)"`')
     commands.add_parser("lint", help="run every linter")

@@ -9,7 +9,8 @@ from toolchain.locking import held
 from toolchain.paths import ROOT, TOOLS
 from toolchain.progress import part
 
-Purpose = Literal["lint", "test", "demo"]
+Purpose = Literal["lint", "deploy", "test", "demo"]
+"""Each needs what the one before it needs: the Python packages; the engine; Docker, for tests and the demo alike."""
 
 
 def run(purpose: Purpose) -> None:
@@ -19,6 +20,9 @@ def run(purpose: Purpose) -> None:
         if purpose == "lint":
             return
         engine.record(engine.first_that_provides(_engine_sources()))
+        if purpose == "deploy":
+            golang.forget()
+            return
         collector.ensure(part)
         golang.forget()
         dockerd.ensure(part)

@@ -61,7 +61,9 @@ def test_a_page_has_the_same_headings_and_the_exact_diff_both_ways(page: Path) -
     assert forward == back[::-1]
 
 
-@pytest.mark.parametrize("document", ["README.md", *(f"docs/runbook/{page.name}" for page in PAGES)])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/pull-requests.md", *(f"docs/runbook/{page.name}" for page in PAGES)]
+)
 def test_links_lead_somewhere(document: str) -> None:
     path = ROOT / document
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
