@@ -17,7 +17,8 @@ Two tracks advance independently, one move a deploy; rows 0 and 1 are shared. Ho
 * **Forward** (rank grows) takes the rows whose targets are reached, or begins the first; each needs every earlier row
   of its track done, optional ones left out, earlier apps of its own row included.
 * **Back** (rank shrinks) needs that the resulting state is usable, and the `limits` of the rows that are taken back.
-* A state is usable when every **Need** of every row holds: "from this rank on, that variable must be at least this".
+* A state is usable when every **Need** of every row holds: "from this rank on, that variable must be at least this". What
+  follows from others is not stated again: who verifies needs a server that offers TLS, and that one a certificate.
 * An **attribute** changes with its step, or alone while the step stands at its initial value; without one it is free.
 """
 
@@ -216,7 +217,6 @@ POSTGRES = (
                 least="on",
                 because="PgBouncer would find no TLS at Postgres and every login would fail",
             ),
-            Need(at="verify-ca", key=GENERATION, least="1", because="PgBouncer would have no CA to check with"),
         ),
     ),
     Row(
@@ -236,7 +236,6 @@ POSTGRES = (
                 least="allow",
                 because="{app} would find no TLS at PgBouncer and every connection would fail",
             ),
-            Need(at="verify-ca", key=GENERATION, least="1", because="{app} would have no CA to check with"),
         ),
     ),
     Row(
