@@ -24,11 +24,14 @@ from pulumi_policy import (
 from pulumi_policy.proxy import UnknownValueError
 
 from policy.inputs import LEDGER, UNKNOWN, Resource
+from policy.key_material import has_private_key
 from policy.ledger_rules import remember
 from policy.seen import Seen
 
 Settings = Mapping[str, Any]
 Check = Callable[[Resource, Seen, Settings], list[str]]
+
+_UNTOLD = "what is wrong here holds a private key and is not repeated; see what the policy `secrets` says of it"
 
 STACK = "pulumi:pulumi:Stack"
 
@@ -69,7 +72,8 @@ class Rule:
             if resource.kind == LEDGER:
                 # Here and not in a policy: those that rest on it hold whichever of them are switched off.
                 remember(resource, memory)
-            return self.check(resource, memory, {**defaults, **(args.get_config() or {})})
+            found = self.check(resource, memory, {**defaults, **(args.get_config() or {})})
+            return [_UNTOLD if has_private_key(sentence) else sentence for sentence in found]
         except Exception as error:
             return [
                 f"{args.name}: the check itself failed ({type(error).__name__}), and nothing is let through unchecked; "

@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from policy.inputs import SECRET_VERSION, SERVER_CERTIFICATE, UNKNOWN, Resource, is_unknown
+from policy.inputs import SECRET_VERSION, SERVER_CERTIFICATE, UNKNOWN, Resource, is_unknown, texts
+from policy.key_material import has_private_key
 from policy.seen import Seen
 from rollout.render import CA_SECRET, CERTIFICATE_SECRET
 from rollout.steps import GENERATION
@@ -43,6 +44,9 @@ def _request(resource: Resource, seen: Seen, *, now: datetime, minimum_days: int
     asked = {key: inputs.get(key) for key in ("names", "key_type", "days", "generation", "reason")}
     if is_unknown(list(asked.values())):
         yield f"{resource.name}: what is asked of the certificate is not known; take it from config"
+        return
+    if any(has_private_key(text) for _, text in texts(asked)):
+        yield f"{resource.name}: what is asked of the certificate holds a private key; take it from config"
         return
     try:
         request = CertificateRequest(

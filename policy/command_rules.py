@@ -28,7 +28,6 @@ _NAME = re.compile(r"hosts\.(?P<host>[a-z0-9-]+)(?P<bundle>\.bundle)?")
 _BOUND = re.compile(r"(?:sudo -n )?timeout --kill-after=(?P<kill>\d{1,6}) (?P<seconds>\d{1,6}) (?P<rest>.+)", re.DOTALL)
 _APPLY = "/opt/voiceai/update.sh --settings -"
 _FINGERPRINT = re.compile(r"^(CERTIFICATE_SHA256|CA_SHA256)=([0-9a-f]{64}|)$", re.MULTILINE)
-_KEY = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,80}")
 _UNCHANGED = "use components.hosts.Hosts unchanged"
 
 
@@ -173,7 +172,11 @@ def _same(name: str, host: str, stdin: str, record: Record) -> Iterator[str]:
         return
     wanted, got = (_lines(text) for text in (declared, stdin))
     keys = [key for key in dict.fromkeys((*wanted, *got)) if wanted.get(key) != got.get(key)]
-    shown = ", ".join(key if _KEY.fullmatch(key) else "a line that is no setting" for key in keys[:6]) or "their order"
+    # What is not a setting's name may be anything, a key's line too, and is not repeated.
+    names = {key for other in record.attempted.hosts for key in _lines(host_content(record.attempted, other))} | {
+        *wanted
+    }
+    shown = ", ".join(dict.fromkeys(key if key in names else "what is no setting" for key in keys)) or "their order"
     yield (
         f"{name}: what it tells {host} is not what the ledger declares for it (it differs in {shown}); change the "
         "stack's config instead, one step a deploy, and reach hosts without --target or --exclude"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +14,9 @@ SERVER_CERTIFICATE: Final = "pulumi-python:dynamic/tls:ServerCertificate"
 SEALED_VERSION: Final = "pulumi-python:dynamic/tls:SealedSecretVersion"
 SECRET: Final = "aws:secretsmanager/secret:Secret"  # noqa: S105  a type's name
 SECRET_VERSION: Final = "aws:secretsmanager/secretVersion:SecretVersion"  # noqa: S105
+
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 
 
 class Unknown:
@@ -49,10 +53,16 @@ def is_unknown(value: Any) -> bool:
 
 
 def texts(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in the value with its path (`connection.privateKey`, `names[0]`)."""
+    """Every text in the value with its path (`connection.privateKey`, `names[0]`); maps' keys are texts too.
+
+    A key that is no plain word shows as `…`: it may be anything.
+    """
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from texts(inner, f"{path}.{key}" if path else str(key))
+            word = key if _WORD.fullmatch(key) else "…"
+            where = f"{path}.{word}" if path else word
+            yield where, key
+            yield from texts(inner, where)
     elif isinstance(value, list):
         for place, inner in enumerate(value):
             yield from texts(inner, f"{path}[{place}]")

@@ -66,7 +66,7 @@ def rollout_state(resource: Resource) -> list[str]:
         entry = read(resource.inputs)
     except Unreadable:
         return []  # rollout_move says so
-    return _state(entry)
+    return _with_help(_state(entry), entry)
 
 
 def rollout_move(resource: Resource, seen: Seen) -> list[str]:
@@ -82,17 +82,25 @@ def rollout_move(resource: Resource, seen: Seen) -> list[str]:
         ]
     said = set(_state(entry))
     if entry.refused is not None:
-        reasons = [reason for reason in _refusals(entry) if reason not in said]
-        return [*reasons, allowed_now(entry.record, entry.refused, entry.receipts)]
+        return _with_help([reason for reason in _refusals(entry) if reason not in said], entry)
     if entry.record is None:
         raise AssertionError("read() gives one of the two")
     record = entry.record
-    found = [str(violation) for violation in move_violations(record.confirmed, record.attempted)]
-    found = [reason for reason in found if reason not in said]
-    if found:
-        # Nothing tells here which hosts confirmed what; the way back to what was confirmed is legal always.
-        found.append(f"allowed now: the config as it was before this move ({record.move}), then `pulumi up`")
+    reasons = [str(violation) for violation in move_violations(record.confirmed, record.attempted)]
+    found = _with_help([reason for reason in reasons if reason not in said], entry)
     return [*found, *_not_derived(resource.inputs, record)]
+
+
+def _with_help(reasons: list[str], entry: Entry) -> list[str]:
+    """The reasons, the last with what is allowed now on a line of its own."""
+    if not reasons:
+        return []
+    if entry.refused is not None:
+        help_ = allowed_now(entry.record, entry.refused, entry.receipts)
+    else:
+        # The ledger let it through, so nothing tells here which hosts confirmed what.
+        help_ = "allowed now: the config as it was before this move, then `pulumi up`"
+    return [*reasons[:-1], f"{reasons[-1]}\n{help_}"]
 
 
 def _state(entry: Entry) -> list[str]:

@@ -1,7 +1,8 @@
 """`secrets`: where private keys may be, and what the three secrets are.
 
 A private key passes through the engine in one place only: the SSH key of a connection, which the command provider's
-SDK makes a secret whatever the program does. The keys of certificates travel sealed (`pki.sealing`), because the engine prints every input at `-v=9`, secret or not.
+SDK makes a secret whatever the program does. The keys of certificates travel sealed (`pki.sealing`), because the engine
+prints every input at `-v=9`, secret or not.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def _sealed_outputs(resource: Resource, *, protected_ca: bool) -> Iterator[str]:
 def _secret(resource: Resource, seen: Seen, minimum_recovery_days: int) -> Iterator[str]:
     inputs, label = resource.inputs, resource.name
     if seen.record is None:
-        yield f"{label}: no accepted ledger was seen before it, so nothing tells what it must be; make it after the ledger"
+        yield f"{label}: no accepted ledger was seen before it, so nothing tells what it must be; make it after one"
         return
     site = seen.record.attempted.site
     names = {f"{site.secrets_prefix}{variable}": variable for variable in VARIABLES}
@@ -104,7 +105,7 @@ def _version(resource: Resource, seen: Seen) -> Iterator[str]:
     one = len(variables) == 1 and variables != [KEY_SECRET] and not resource.inputs.get("secretBinary")
     if not one or decoded(value) is None:
         yield (
-            f"{resource.name}: its value is not base64 of one variable's certificate in PEM; keep one secret a variable, "
+            f"{resource.name}: its value is not base64 of one certificate in PEM; keep one secret a variable, "
             "and write the private key by components.delivery alone"
         )
 
