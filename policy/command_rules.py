@@ -173,9 +173,8 @@ def _same(name: str, host: str, stdin: str, record: Record) -> Iterator[str]:
     wanted, got = (_lines(text) for text in (declared, stdin))
     keys = [key for key in dict.fromkeys((*wanted, *got)) if wanted.get(key) != got.get(key)]
     # What is not a setting's name may be anything, a key's line too, and is not repeated.
-    names = {key for other in record.attempted.hosts for key in _lines(host_content(record.attempted, other))} | {
-        *wanted
-    }
+    contents = (host_content(record.attempted, other) for other in record.attempted.hosts)
+    names = {*wanted, *(key for content in contents for key in _lines(content))}
     shown = ", ".join(dict.fromkeys(key if key in names else "what is no setting" for key in keys)) or "their order"
     yield (
         f"{name}: what it tells {host} is not what the ledger declares for it (it differs in {shown}); change the "
