@@ -11,6 +11,7 @@ COMMAND: Final = "command:remote:Command"
 LEDGER: Final = "pulumi-python:dynamic/tls:Ledger"
 AUTHORITY: Final = "pulumi-python:dynamic/tls:Authority"
 SERVER_CERTIFICATE: Final = "pulumi-python:dynamic/tls:ServerCertificate"
+DYNAMIC_PROVIDER: Final = "pulumi:providers:pulumi-python"
 SEALED_VERSION: Final = "pulumi-python:dynamic/tls:SealedSecretVersion"
 SECRET: Final = "aws:secretsmanager/secret:Secret"  # noqa: S105  a type's name
 SECRET_VERSION: Final = "aws:secretsmanager/secretVersion:SecretVersion"  # noqa: S105

@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pki.issue import create_authority
+from tests.engine.leaks import hits
 from tests.engine.ssh_hosts import SshHosts
 from tests.engine.stacks import ROOT, Ran, Stack
 
 PACK = ("--policy-pack", str(ROOT / "policy"))
+
+PLANTED = create_authority("planted", now=datetime.now(UTC)).key_pem
+"""A private key that tests put where none belongs."""
 
 PROGRAM = f"""
 import json, os, sys
@@ -50,6 +54,7 @@ machines = tuple(
     for name in wanted.hosts
 )
 exec(given.get("twist", ""))
+own_receipts = globals().get("faked_receipts") or own_receipts
 receipts = own_receipts()
 ledger = Ledger("ledger", declared=wanted, receipts=receipts)
 announce(ledger, receipts)
@@ -99,9 +104,15 @@ class Trial:
         return Trial(stack=self.stack.copy(folder), hosts=self.hosts, given=dict(self.given))
 
     def run(self, *arguments: str, **changes: Any) -> Ran:
-        """One command; `changes` of what the program is given hold for it alone."""
+        """One command; `changes` of what the program is given hold for it alone. No output ever holds a key."""
         self.stack.environment["GIVEN"] = json.dumps(self.given | changes)
-        return self.stack.run(*arguments)
+        ran = self.stack.run(*arguments)
+        printed = ran.output.encode()
+        for name, key in (("the SSH key", self.hosts.private_key), ("the planted key", PLANTED)):
+            found = [line for line in key.encode().splitlines()[1:-1] if line in printed]
+            assert not found, f"{name} is in the output of pulumi {arguments[0]}"
+        assert hits({"output": printed}, PLANTED) == []
+        return ran
 
     def ok(self, *arguments: str, **changes: Any) -> Ran:
         ran = self.run(*arguments, **changes)
@@ -122,26 +133,14 @@ class Trial:
         return str(self.stack.resources()[name]["urn"])
 
 
-def violations(output: str) -> dict[str, list[str]]:
-    """What each policy said in a command's output, a line each: `{"rollout-move": ["…"]}`."""
+def violations(output: str) -> dict[str, str]:
+    """What each policy said in a command's output: `{"rollout-move": "…"}`, advisory ones among them."""
     found: dict[str, list[str]] = {}
     name = ""
-    for line in output.partition("Policies:")[2].splitlines():
+    for line in output.partition("\nPolicies:")[2].partition("\nDiagnostics:")[0].splitlines():
         text = line.strip()
-        if text.startswith(("- [", "❌", "⚠", "✅")) or text.startswith("["):
-            name = text.split("]", 1)[1].split()[0] if "]" in text else ""
-            if name:
-                found.setdefault(name, [])
-        elif name and text:
-            found[name].append(text)
-    return found
-
-
-def seconds(run: Any) -> float:
-    begun = time.monotonic()
-    run()
-    return time.monotonic() - begun
-
-
-def told(mapping: Mapping[str, list[str]]) -> str:
-    return "\n".join(line for lines in mapping.values() for line in lines)
+        if text.startswith(("- [mandatory]", "- [advisory]")):
+            name = text.split("]", 1)[1].split()[0]
+        elif name:
+            found.setdefault(name, []).append(text)
+    return {name: "\n".join(lines) for name, lines in found.items()}

@@ -51,7 +51,7 @@ def ssh_hosts(*names: str) -> Iterator[SshHosts]:
         host_key=" ".join(key.export_public_key().decode().split()[:2]),
         private_key=user_key.export_private_key().decode(),
     )
-    loop = asyncio.new_event_loop()
+    servers: list[asyncssh.SSHAcceptor] = []
 
     async def listen(name: str) -> None:
         async def handle(process: asyncssh.SSHServerProcess[str]) -> None:
@@ -70,14 +70,24 @@ def ssh_hosts(*names: str) -> Iterator[SshHosts]:
         server = await asyncssh.listen(
             "127.0.0.1", 0, server_host_keys=[key], server_factory=_Anyone, process_factory=handle
         )
+        servers.append(server)
         hosts.ports[name] = server.get_port()
 
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    async def serve(ready: threading.Event, ended: threading.Event) -> None:
+        for name in names:
+            await listen(name)
+        ready.set()
+        await asyncio.to_thread(ended.wait)
+        for server in servers:
+            server.close()
+            await server.wait_closed()
+
+    ready, ended = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(serve(ready, ended)), daemon=True)
     thread.start()
     try:
-        for name in names:
-            asyncio.run_coroutine_threadsafe(listen(name), loop).result(20)
+        assert ready.wait(20), "the hosts do not listen"
         yield hosts
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        ended.set()
+        thread.join(20)

@@ -140,6 +140,13 @@ def test_the_ssh_key_of_a_connection_is_where_it_belongs() -> None:
     assert secrets(elsewhere, seen(ISSUED))
 
 
+def test_config_that_the_engine_hands_to_the_dynamic_provider_is_judged_as_config() -> None:
+    config = {"internal-tls:sshPrivateKey": FORMS["Ed25519 openssh"]}
+    handed = Resource(kind="pulumi:providers:pulumi-python", name="default", inputs=config)
+    assert secrets(handed, seen()) == []
+    assert secrets(replace(handed, kind="pulumi:providers:aws"), seen())
+
+
 def test_a_plain_key_in_the_stacks_config_is_refused() -> None:
     config = {"internal-tls:sshPrivateKey": FORMS["Ed25519 openssh"], "internal-tls:environment": "test"}
     assert plain_config(config, ["internal-tls:sshPrivateKey"]) == []
