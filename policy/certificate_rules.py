@@ -67,13 +67,15 @@ def _request(resource: Resource, seen: Seen, *, now: datetime, minimum_days: int
             f"certificate.days is {request.days}, and {minimum_days} days must be left always; ask for more (397), "
             "a certificate is never renewed because time passes"
         )
-    if "the CA was replaced" in str(asked["reason"]):
+    ca_pem = inputs.get("ca_pem")
+    # A CA that is made now is known at `up` only; after the first issue it is known always.
+    made_anew = ca_pem is UNKNOWN and seen.record.confirmed.settings[GENERATION] != "0"
+    if made_anew or "the CA was replaced" in str(asked["reason"]):
         yield (
             "the CA was replaced, and hosts trust the one before: every verifying client would refuse the new "
             "certificate; keep the authority (no --replace, no `pulumi state delete` of it), and where its state is "
             "lost, `pulumi stack import` the last good checkpoint"
         )
-    ca_pem = inputs.get("ca_pem")
     if isinstance(ca_pem, str):
         seen.ca_pem, seen.ca_sha256 = ca_pem, fingerprint(ca_pem)
         if seen.issuing:

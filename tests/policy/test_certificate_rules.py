@@ -122,6 +122,11 @@ def test_a_first_issue_is_left_to_the_provider_and_said_so() -> None:
     assert "made at `up`" in memory.take_notices()[0]
 
 
+def test_a_ca_that_is_made_after_the_first_issue_is_refused() -> None:
+    told = certificates(certificate(OFFERED, ca_pem=UNKNOWN), seen(OFFERED, at_up=False), now=NOW)
+    assert "the CA was replaced" in told[0]
+
+
 def test_a_stored_certificate_that_clients_can_verify_passes() -> None:
     assert of_stored() == ([], [])
 

@@ -161,6 +161,8 @@ def test_another_command_text_is_refused(text: Any) -> None:
     "changes",
     [
         {"create": INSTALL.replace("install: ", "installed: ")},
+        dict.fromkeys(("create", "update"), INSTALL.replace("install: ", "installed: ")),
+        {"update": INSTALL[:-64] + "0" * 64},
         {"create": INSTALL[:-64] + "0" * 64, "update": INSTALL[:-64] + "0" * 64},
         {"create": INSTALL + "; true"},
         {"create": APPLY},
@@ -169,7 +171,18 @@ def test_another_command_text_is_refused(text: Any) -> None:
         {"stdin": UNKNOWN},
         {"stdin": None},
     ],
-    ids=["another script", "another digest", "more", "apply", "another archive", "no base64", "unknown", "none"],
+    ids=[
+        "another script",
+        "another script in both",
+        "two digests",
+        "another digest",
+        "more",
+        "apply",
+        "another archive",
+        "no base64",
+        "unknown",
+        "none",
+    ],
 )
 def test_another_bundle_is_refused(changes: dict[str, Any]) -> None:
     assert settings_are_declared(bundle(**changes), seen())

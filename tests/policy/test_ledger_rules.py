@@ -10,7 +10,7 @@ import pytest
 from policy.inputs import UNKNOWN
 from policy.ledger_rules import remember, rollout_move, rollout_state
 from rollout.declared import Declared
-from rollout.ledger import Record, Refused, advance
+from rollout.ledger import Record, Refused, advance, record_fields
 from tests.policy.resources import asking, ledger, record, refused, seen
 from tests.unit.rollout.declarations import (
     CERTIFICATES,
@@ -128,6 +128,14 @@ def test_every_command_that_is_told_is_accepted_by_the_ledger(wanted: dict[str, 
             pytest.fail(f"{key}={value} was told to be allowed: {error}")
 
 
+def test_a_next_step_that_would_be_refused_is_not_told() -> None:
+    stuck = asking(declared(**{**CERTIFICATES, "force_redis": "true"}))
+    before = replace(ISSUED, confirmed=stuck, attempted=stuck)
+    told = "\n".join(said(before, declared(**{**CERTIFICATES, "force_redis": "true", "api_redis": "true"})))
+    assert "REDIS_TLS_ENABLED true`" not in told
+    assert "allowed now: the config as it was for the last move" in told
+
+
 def test_a_record_of_an_illegal_move_is_refused_though_the_ledger_let_it_through() -> None:
     skipped = replace(ISSUED, attempted=asking(declared(**SERVER_LEG)))
     found = rollout_move(ledger(skipped), seen())
@@ -151,7 +159,16 @@ def test_a_field_that_does_not_follow_from_the_record_is_refused(field: str, val
 
 
 @pytest.mark.parametrize(
-    "inputs", [{}, {"attempted": {}}, {"attempted": "x"}, {"attempted": UNKNOWN}, {"declared": {"settings": 1}}]
+    "inputs",
+    [
+        {},
+        {"attempted": {}},
+        {"attempted": "x"},
+        {"attempted": UNKNOWN},
+        {"declared": {"settings": 1}},
+        {**record_fields(ISSUED), "revisions": {"web": UNKNOWN}},
+    ],
+    ids=["empty", "empty record", "no record", "unknown", "not declared", "unknown within"],
 )
 def test_inputs_that_cannot_be_read_are_refused(inputs: dict[str, object]) -> None:
     resource = replace(ledger(ISSUED), inputs=inputs)

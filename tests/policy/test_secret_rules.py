@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -68,6 +69,7 @@ def forms() -> dict[str, str]:
             f"{name} base64 of PEM, one byte on": encoded(f"x{pkcs8}"),
             f"{name} base64 of PEM, two bytes on": encoded(f"xy{pkcs8}"),
             f"{name} base64 of PEM in lines": base64.encodebytes(pkcs8.encode()).decode(),
+            f"{name} base64 of PEM in short lines": "\n".join(re.findall(".{1,8}", encoded(pkcs8))),
             f"{name} base64 of DER": base64.b64encode(der).decode(),
             f"{name} hex of DER": der.hex(),
             f"{name} hex of DER in capitals": der.hex().upper(),
