@@ -17,16 +17,16 @@ from rollout.render import generation
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 config = read_configuration()
-issued = generation(config.declared.settings) > 0
 
 receipts = own_receipts()
 ledger = Ledger("ledger", declared=config.declared, receipts=receipts)
 announce(ledger, receipts)
 
 provider = secrets_manager_provider("secrets-manager", config.secrets)
-secrets = Secrets("secrets", SecretsArgs.from_config(config.secrets), opts=pulumi.ResourceOptions(providers=[provider]))
+opts = pulumi.ResourceOptions(providers=[provider], depends_on=[ledger])  # so that a refused move creates nothing
+secrets = Secrets("secrets", SecretsArgs.from_config(config.secrets), opts=opts)
 certificates = None
-if issued:
+if generation(config.declared.settings) > 0:
     certificates = Certificates("certificates", config.request, generation=ledger.generation)
     secrets.store(certificates)
 

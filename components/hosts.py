@@ -82,7 +82,7 @@ class Hosts(pulumi.ComponentResource):
             connection = _connection(host, ssh)
             bundle = _command(
                 f"hosts.{host.name}.bundle",
-                command=f"{host.sudo}sh -c {shlex.quote(installer)} install {digest}",
+                command=f"{host.sudo}{_bounded(ssh)}sh -c {shlex.quote(installer)} install {digest}",
                 # Marked secret only to keep a page of base64 out of diffs.
                 stdin=pulumi.Output.secret(base64.b64encode(packed).decode()),
                 connection=connection,
@@ -94,7 +94,7 @@ class Hosts(pulumi.ComponentResource):
             waits_for = order.apply(partial(_predecessors, host.name, commands, [bundle, *after]))
             applied = _command(
                 f"hosts.{host.name}",
-                command=f"{host.sudo}timeout --kill-after=15 {ssh.timeout_seconds} /opt/voiceai/update.sh --settings -",
+                command=f"{host.sudo}{_bounded(ssh)}/opt/voiceai/update.sh --settings -",
                 stdin=settings,
                 connection=connection,
                 opts=pulumi.ResourceOptions(parent=self, depends_on=waits_for),
@@ -103,6 +103,11 @@ class Hosts(pulumi.ComponentResource):
             confirmed[host.name] = applied.stdout.apply(receipt)
         self.receipts = pulumi.Output.all(**confirmed)
         self.register_outputs({"receipts": self.receipts})
+
+
+def _bounded(ssh: Ssh) -> str:
+    """What ends a command on the host: the provider has no timeout of its own."""
+    return f"timeout --kill-after=15 {ssh.timeout_seconds} "
 
 
 def _settings(host: str, known: list[Any]) -> str:

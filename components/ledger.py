@@ -20,23 +20,11 @@ import pulumi
 from pulumi.dynamic import CheckFailure, CheckResult, CreateResult, DiffResult, Resource, ResourceProvider, UpdateResult
 
 from rollout.declared import Declared
-from rollout.ledger import Record, Refused, advance
-from rollout.render import generation, host_content
-from rollout.rules import standing
-from rollout.steps import GENERATION, TRACKS
+from rollout.ledger import Record, Refused, advance, record_fields
+from rollout.steps import GENERATION
 
 FIELDS = ("confirmed", "attempted", "revisions", "move", "order", "contents", "generation", "standing")
-"""What the ledger holds. All of it is derived from the record; `contents` is each host's settings text."""
-
-
-def record_fields(record: Record) -> dict[str, Any]:
-    """The record with what dependents need from it, as plain strings, lists and maps."""
-    attempted = record.attempted
-    return record.to_plain() | {
-        "contents": {host: host_content(attempted, host) for host in attempted.hosts},
-        "generation": str(generation(attempted.settings)),
-        "standing": {track: standing(attempted.settings, track) for track in TRACKS},
-    }
+"""What the ledger holds: `rollout.ledger.record_fields`."""
 
 
 class LedgerProvider(ResourceProvider):
@@ -50,8 +38,10 @@ class LedgerProvider(ResourceProvider):
         try:
             accepted = advance(record, Declared.from_plain(news["declared"]), receipts)
         except Refused as refused:
+            # A policy pack still sees what is returned here: the record as it is, beside what was asked of it.
+            asked = news | {key: value for key, value in _fields(olds).items() if value is not None}
             # An empty property name prints the sentence alone; a named one would dump the whole value with it.
-            return CheckResult(news, [CheckFailure("", reason) for reason in refused.reasons])
+            return CheckResult(asked, [CheckFailure("", reason) for reason in refused.reasons])
         return CheckResult(provider_state | record_fields(accepted), [])
 
     def diff(self, _id: str, olds: dict[str, Any], news: dict[str, Any]) -> DiffResult:

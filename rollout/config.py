@@ -17,11 +17,12 @@ from rollout.apps import read_apps
 from rollout.declared import CertificateSpec, Declared, Site, in_order
 from rollout.inventory import NAME, SERVICES, Host, read_further, read_hosts
 from rollout.reader import ConfigError, Reader, decoded, shown
-from rollout.steps import APP, ATTRIBUTES, ENTRIES, OFF_ON, VARIABLES, initial_attributes, initial_settings
+from rollout.steps import APP, ATTRIBUTES, ENTRIES, FALSE_TRUE, OFF_ON, VARIABLES, initial_attributes, initial_settings
 
 KEYS = (
     *(entry.key for entry in ENTRIES if not entry.key.startswith(APP)),
     "environment",
+    "protected",
     "databaseDns",
     "certificate",
     "secrets",
@@ -98,6 +99,7 @@ def parse(raw: Mapping[str, str]) -> Configuration:
     environment = read.text(
         "environment", values.get("environment"), pattern=NAME, wanted="a name such as staging or production"
     )
+    protected = read.choice("protected", values.get("protected"), values=FALSE_TRUE, default="false")
     dns = _dns(read, values.get("databaseDns"))
     secrets = _secrets(read, values, environment)
     request = _request(read, values, dns)
@@ -133,6 +135,7 @@ def parse(raw: Mapping[str, str]) -> Configuration:
             dialed_names=(dns, *SERVICES),
             secrets_prefix=secrets.prefix,
             region=secrets.region,
+            protected=protected == "true",
         ),
         hosts=specs,
         apps=apps.contracts,

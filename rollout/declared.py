@@ -30,6 +30,8 @@ class Site:
     dialed_names: tuple[str, ...]
     secrets_prefix: str
     region: str
+    protected: bool = False
+    """Whether the policy pack asks more of it (docs/policy.md); no host is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +179,7 @@ class Declared:
                 "dialedNames": list(self.site.dialed_names),
                 "secretsPrefix": self.site.secrets_prefix,
                 "region": self.site.region,
+                "protected": "true" if self.site.protected else "false",
             },
             "hosts": {name: host.to_plain() for name, host in self.hosts.items()},
             "apps": [{"name": name, **app.to_plain()} for name, app in self.apps.items()],
@@ -210,6 +213,7 @@ class Declared:
                 dialed_names=tuple(site["dialedNames"]),
                 secrets_prefix=site["secretsPrefix"],
                 region=site["region"],
+                protected=site.get("protected") == "true",
             ),
             hosts=hosts,
             apps=apps,

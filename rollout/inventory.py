@@ -17,7 +17,7 @@ SERVICES = ("voiceai-postgres", "voiceai-pgbouncer", "voiceai-redis")
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-_HOST_KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]{40,}( .*)?")
+HOST_KEY = re.compile(r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/=]{40,}( .*)?")
 _SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _RESERVED = {*ROLES, "app"}
 _FIELDS = ("address", "port", "user", "hostKey", "roles", "clientAddresses", "deployment")
@@ -98,7 +98,7 @@ def _host(read: Reader, name: str, fields: Mapping[str, Any]) -> Host:
         host_key=read.text(
             f"{where}.hostKey",
             fields.get("hostKey"),
-            pattern=_HOST_KEY,
+            pattern=HOST_KEY,
             wanted="the host's public key, as `ssh-keyscan -t ed25519 ADDRESS` prints it after the address",
         ),
     )

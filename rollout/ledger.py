@@ -20,8 +20,9 @@ from typing import Any
 
 from rollout.declared import Declared
 from rollout.moves import describe, is_free
-from rollout.render import touched_hosts
-from rollout.rules import Violation, at_start, inventory_violations, move_violations, state_violations
+from rollout.render import generation, host_content, touched_hosts
+from rollout.rules import Violation, at_start, inventory_violations, move_violations, standing, state_violations
+from rollout.steps import TRACKS
 from rollout.turns import turns
 
 Order = Mapping[str, tuple[str, ...]]
@@ -72,6 +73,19 @@ class Record:
             move=plain["move"],
             order={host: tuple(earlier) for host, earlier in (plain.get("order") or {}).items()},
         )
+
+
+def record_fields(record: Record) -> dict[str, Any]:
+    """The record with what hosts and readers need from it, as plain strings, lists and maps.
+
+    `contents` is each host's settings text, `generation` the certificate's, `standing` where each track stands.
+    """
+    attempted = record.attempted
+    return record.to_plain() | {
+        "contents": {host: host_content(attempted, host) for host in attempted.hosts},
+        "generation": str(generation(attempted.settings)),
+        "standing": {track: standing(attempted.settings, track) for track in TRACKS},
+    }
 
 
 def unconfirmed_hosts(record: Record, receipts: Mapping[str, str]) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def site_changes(previous: Declared, following: Declared) -> tuple[str, ...]:
         before = replace(before, dialed_names=following.site.dialed_names)
     if before == following.site:
         return ()
-    return ("site attributes change (environment, dialed names, secrets prefix or region)",)
+    return ("site attributes change (environment, dialed names, secrets prefix, region or protected)",)
 
 
 def inventory_changes(previous: Declared, following: Declared) -> tuple[str, ...]:

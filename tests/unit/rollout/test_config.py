@@ -98,6 +98,11 @@ def test_a_switch_of_an_app_is_understood_as_yaml_or_as_text(written: object) ->
     assert declared.attributes["apps.web.acceptRestart"] == "true"
 
 
+@pytest.mark.parametrize(("written", "protected"), [(None, False), (False, False), (True, True), ("on", True)])
+def test_an_environment_may_be_marked_protected(written: object, protected: bool) -> None:
+    assert parse(raw(protected=written)).declared.site.protected is protected
+
+
 @pytest.mark.parametrize("mode", ["disable", "prefer", "require", "verify-ca", "verify-full"])
 def test_every_sslmode_is_understood(mode: str) -> None:
     assert parse(raw(PGBOUNCER_SERVER_TLS_SSLMODE=mode)).declared.settings["PGBOUNCER_SERVER_TLS_SSLMODE"] == mode
@@ -161,6 +166,7 @@ BAD = [
     ("deployment role", deployment(services={"pgbounce": "x"}), f"{DEPLOYMENT}.services.pgbounce: ", "mean pgbouncer?"),
     ("deployment service", deployment(services={"redis": "a,b"}), f"{DEPLOYMENT}.services.redis: ", "compose service"),
     ("host name", {"hosts": hosts(**{"My Host": {"roles": ["web"]}})}, "hosts.My Host: ", "lower-case letters"),
+    ("neither protected nor not", {"protected": "maybe"}, "protected: ", "one of false, true"),
     ("no region", {"secrets": {}}, "secrets.region: ", "it is missing"),
     (
         "recovery",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rollout.declared import Declared, default_app
-from rollout.ledger import Record, Refused, advance, unconfirmed_hosts
+from rollout.ledger import Record, Refused, advance, record_fields, unconfirmed_hosts
 from rollout.path import back, forward
 
 from .declarations import (
@@ -312,11 +312,12 @@ def test_a_record_of_an_older_version_gains_what_is_new_at_its_initial_value() -
             "PGBOUNCER_SERVER_TLS_SSLMODE": "disable",
         },
         "certificate": plain["attempted"]["certificate"],
-        "site": plain["attempted"]["site"],
+        "site": {key: value for key, value in plain["attempted"]["site"].items() if key != "protected"},
         "hosts": {"database": ["pgbouncer", "postgres", "redis"], "apps": ["batch", "telpro", "web"]},
     }
     record = Record.from_plain({"confirmed": older, "attempted": older, "revisions": receipts, "move": "m"})
     assert record.order == {}
+    assert record.attempted.site.protected is False
     assert dict(record.attempted.apps) == {name: default_app(name) for name in ("web", "telpro", "batch")}
     assert list(record.attempted.apps) == ["web", "telpro", "batch"]
     assert record.attempted.settings["POSTGRES_TLS_ENABLED"] == "on"
@@ -332,3 +333,25 @@ def test_a_record_of_an_older_version_gains_what_is_new_at_its_initial_value() -
         replace(record.attempted, settings={**record.attempted.settings, "POSTGRES_TLS_ENABLED": "off"}),
         receipts,
     )
+
+
+def test_marking_an_environment_protected_is_a_move_of_its_own_that_touches_no_host() -> None:
+    before = walk(NOTHING)
+    receipts = dict(before.revisions)
+    marked = replace(before.attempted, site=replace(before.attempted.site, protected=True))
+    record = advance(before, marked, receipts)
+    assert record.revisions == before.revisions
+    assert "protected" in record.move
+    assert Record.from_plain(record.to_plain()) == record
+    both = replace(marked, settings={**marked.settings, "PREPARED": "on"})
+    with pytest.raises(Refused, match="2 things change at once"):
+        advance(before, both, receipts)
+
+
+def test_what_hosts_and_readers_need_follows_from_the_record() -> None:
+    record = walk(NOTHING)
+    fields = record_fields(record)
+    assert fields.keys() > record.to_plain().keys()
+    assert fields["contents"].keys() == record.attempted.hosts.keys()
+    assert fields["generation"] == record.attempted.settings["CERTIFICATE_GENERATION"]
+    assert fields["standing"].keys() == {"postgres", "redis"}
