@@ -15,7 +15,7 @@ from policy.allowed import allowed_now
 from policy.inputs import Resource, is_unknown
 from policy.seen import Seen
 from rollout.declared import Declared
-from rollout.ledger import Record, Refused, advance, record_fields
+from rollout.ledger import Record, Refused, advance, is_taken_over, record_fields
 from rollout.moves import changed_keys
 from rollout.rules import move_violations, state_violations
 
@@ -86,7 +86,9 @@ def rollout_move(resource: Resource, seen: Seen) -> list[str]:
     if entry.record is None:
         raise AssertionError("read() gives one of the two")
     record = entry.record
-    reasons = [str(violation) for violation in move_violations(record.confirmed, record.attempted)]
+    # What hosts must run already is no move; that its state is usable is judged as ever.
+    moved = () if is_taken_over(record) else move_violations(record.confirmed, record.attempted)
+    reasons = [str(violation) for violation in moved]
     found = _with_help([reason for reason in reasons if reason not in said], entry)
     return [*found, *_not_derived(resource.inputs, record)]
 

@@ -96,12 +96,16 @@ def run(chosen: argparse.Namespace) -> int:
         try:
             found["every kind of move"] = walked(lab, "every kind of move", moves.all_kinds())
             found["both tracks in turn"] = walked(lab, "both tracks in turn", moves.pairs(chosen.pairs))
+            with part("previews with and without the policy pack"):
+                found["pack_seconds"] = moves.pack_seconds(lab)
         finally:
             lab.down()
     found["counts"] = counts(found, tried)
     report.write(report_path(lab, "proof.json"), found)
     for key, value in found["counts"].items():
         print(f"{key:34} {value}")
+    if "pack_seconds" in found:
+        print(f"{'the pack adds to a preview, s':34} {found['pack_seconds']['added_median']}")
     for one in tried:
         if not one.agrees:
             print(

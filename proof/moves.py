@@ -7,6 +7,7 @@ and how many there are, no server sees.
 from __future__ import annotations
 
 import random
+import statistics
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ from toolchain.progress import part
 
 APP = "worker"
 LOAD = tuple(kind for kind in KINDS if kind == f"http-{APP}" or kind.startswith(("postgres-", "redis-")))
+PACK = ("--policy-pack", "policy")
 _LOAD_SECONDS = 2 * 3600.0
 
 
@@ -114,6 +116,24 @@ def walk(lab: Lab, way: Way) -> Walked:
                 moved.append(_move(walker, traffic, here, key, value, kind))
             here = with_value(here, key, value)
     return Walked(moves=tuple(moved), requests=traffic.requests())
+
+
+def pack_seconds(lab: Lab, pairs: int = 5) -> dict[str, Any]:
+    """What the policy pack adds to `pulumi preview` of a step: previews with and without it in turn, whole processes."""
+    walker = Walker(lab)
+    walker.set(PREPARED, "on")
+    taken: dict[str, list[float]] = {"without": [], "with": []}
+    try:
+        walker.pulumi("preview", *PACK)
+        for _ in range(pairs):
+            for name, arguments in (("without", ()), ("with", PACK)):
+                start = time.monotonic()
+                walker.pulumi("preview", *arguments)
+                taken[name].append(round(time.monotonic() - start, 2))
+    finally:
+        walker.set(PREPARED, "off")
+    added = [one - other for one, other in zip(taken["with"], taken["without"], strict=True)]
+    return {**taken, "added_median": round(statistics.median(added), 2)}
 
 
 def _move(walker: Walker, traffic: Traffic, here: Declared, key: str, value: str, kind: Kind) -> Moved:

@@ -9,7 +9,9 @@ Invariants:
 * a host's revision grows each time that its content changes, so that a step taken back after a failure runs again;
 * hosts that must follow one another (`rollout.turns`) still do when a move is tried again after a failure;
 * where nothing moved, the record is carried over to the letter: a second `up` changes nothing;
-* receipts without a record mean that the record was lost or replaced: refused, never guessed.
+* receipts without a record mean that the record was lost or replaced: refused, never guessed;
+* a first declaration further on than one step is taken over, not reached: revision 0 tells each host to confirm that it
+  runs these settings already and to change nothing otherwise (a host on which nothing runs yet comes to them).
 """
 
 from __future__ import annotations
@@ -22,10 +24,13 @@ from rollout.declared import Declared
 from rollout.moves import describe, is_free
 from rollout.render import generation, host_content, touched_hosts
 from rollout.rules import Violation, at_start, inventory_violations, move_violations, standing, state_violations
-from rollout.steps import TRACKS
+from rollout.steps import SERVER_ROLES, TRACKS
 from rollout.turns import turns
 
 Order = Mapping[str, tuple[str, ...]]
+
+TAKEN_OVER = "0"
+"""The revision of a host that must run its settings already."""
 
 
 class Refused(Exception):
@@ -88,6 +93,11 @@ def record_fields(record: Record) -> dict[str, Any]:
     }
 
 
+def is_taken_over(record: Record) -> bool:
+    """Whether its hosts must run what it declares already, so that nothing moves."""
+    return set(record.revisions.values()) == {TAKEN_OVER}
+
+
 def unconfirmed_hosts(record: Record, receipts: Mapping[str, str]) -> tuple[str, ...]:
     """The hosts whose last receipt is not the revision that the record gave them."""
     return tuple(host for host, revision in record.revisions.items() if receipts.get(host) != revision)
@@ -107,6 +117,9 @@ def advance(record: Record | None, declared: Declared, receipts: Mapping[str, st
         return _first(declared, receipts)
     if declared == record.attempted:
         return record
+    if not receipts and is_taken_over(record):
+        # No host has confirmed anything, so another declaration may be the one that they run.
+        return _first(declared, receipts)
     pending = unconfirmed_hosts(record, receipts)
     if not pending:
         _refuse(move_violations(record.attempted, declared))
@@ -164,9 +177,23 @@ def _first(declared: Declared, receipts: Mapping[str, str]) -> Record:
             )
         )
     start = at_start(declared)
-    _refuse(move_violations(start, declared))
+    _refuse(state_violations(declared.settings))
+    if move_violations(start, declared):
+        return _taken_over(declared, start)
     move = describe(start, declared).line or "first deployment, every variable at its initial value"
     return Record(confirmed=start, attempted=declared, revisions=dict.fromkeys(declared.hosts, "1"), move=move)
+
+
+def _taken_over(declared: Declared, start: Declared) -> Record:
+    """A first deployment somewhere on the way. Servers first: on new hosts the apps' proofs need them."""
+    servers = tuple(host for host, spec in declared.hosts.items() if set(spec.roles) & set(SERVER_ROLES))
+    return Record(
+        confirmed=start,
+        attempted=declared,
+        revisions=dict.fromkeys(declared.hosts, TAKEN_OVER),
+        move="first deployment, taken over where it stands: each host must run these settings already, or run nothing",
+        order={host: servers for host in declared.hosts if host not in servers and servers},
+    )
 
 
 def _moved(record: Record, *, confirmed: Declared, declared: Declared) -> Record:

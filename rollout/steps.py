@@ -17,8 +17,8 @@ Two tracks advance independently, one move a deploy; rows 0 and 1 are shared. Ho
 * **Forward** (rank grows) takes the rows whose targets are reached, or begins the first; each needs every earlier row
   of its track done, optional ones left out, earlier apps of its own row included.
 * **Back** (rank shrinks) needs that the resulting state is usable, and the `limits` of the rows that are taken back.
-* A state is usable when every **Need** of every row holds: "from this rank on, that variable must be at least this". What
-  follows from others is not stated again: who verifies needs a server that offers TLS, and that one a certificate.
+* A state is usable when every **Need** of every row holds: "from this rank on, that variable must be at least this".
+  What follows from others is not stated again: who verifies needs a server that offers TLS, and that one a certificate.
 * An **attribute** changes with its step, or alone while the step stands at its initial value; without one it is free.
 """
 

@@ -47,11 +47,19 @@ describe_changes() {
   printf '%s' "${text#, }"
 }
 
+# usage: is_taken_over SETTINGS    whether this host must run them already (rollout/ledger.py, TAKEN_OVER)
+is_taken_over() {
+  local -n _taken=$1
+  [[ $BY_HAND == no && ${_taken[REVISION]} == 0 ]]
+}
+
 # usage: compare    fills PREVIOUS, CHANGES and RECORDED; refuses more than one changed step variable
 compare() {
   if read_verified PREVIOUS; then
     RECORDED=yes
     mapfile -t CHANGES < <(changed_variables PREVIOUS NEXT)
+    ((${#CHANGES[@]} == 0)) || ! is_taken_over NEXT ||
+      problem "a first deployment is taken over where hosts run it already, and this host has verified something else (revision ${PREVIOUS[REVISION]}): $(describe_changes); declare what it runs, or the start; nothing was changed" || return
   else
     # A new, rebuilt or restored host converges, step by step, to what is asked.
     RECORDED=no
@@ -71,6 +79,23 @@ one_change_at_most() {
   done
   ((known <= 1)) ||
     problem "more than one variable differs from what this host verified last (revision ${PREVIOUS[REVISION]}): $(describe_changes); an earlier step did not end here, or something was set by hand (update.sh --status): finish it or take it back first; nothing was changed"
+}
+
+# usage: take_over    a host without a record that must run NEXT already: proved before anything is written. One on which
+# nothing runs comes to them as a new host does.
+take_over() {
+  EMPTY_HOST=yes
+  ! an_app_is_here NEXT || EMPTY_HOST=no
+  if has_servers NEXT; then
+    inspect_servers NEXT
+    [[ "${STATE_OF[*]}" != *running* ]] || EMPTY_HOST=no
+  fi
+  [[ $EMPTY_HOST == no ]] || return 0
+  if [[ ${STATE_OF[pgbouncer]:-} == running ]]; then admin_open; fi
+  verify_settings NEXT ||
+    problem "a first deployment is taken over where hosts run it already, and this host does not: $REASON; declare what it runs, or the start; nothing was changed" || return
+  say 'this host runs these settings already: they are taken over'
+  CHANGES=()
 }
 
 # usage: prepare    everything before the first change: the certificate on disk, the servers running as verified
@@ -224,6 +249,7 @@ run_change() {
   recover
   [[ $1 != settings ]] || say_lost_edit
   compare || exit "$EXIT_REFUSED"
+  [[ $RECORDED == yes ]] || ! is_taken_over NEXT || take_over || exit "$EXIT_REFUSED"
   prepare || exit "$EXIT_REFUSED"
   fault_point prepared
   bring_up NOW "$RECORDED" || exit

@@ -116,11 +116,16 @@ class RealHost:
         return docker("exec", "-i", *variables, f"{self.name}-{on}", *argv, stdin=stdin)
 
     def update(
-        self, values: Mapping[str, str], *, environment: Mapping[str, str] | None = None, on: str = "host"
+        self,
+        values: Mapping[str, str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        on: str = "host",
+        revision: int | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """`update.sh --settings -` with the next revision."""
+        """`update.sh --settings -` with the next revision, or the one that is given."""
         self.revision += 1
-        known = server_settings(**{**values, "REVISION": str(self.revision)})
+        known = server_settings(**{**values, "REVISION": str(self.revision if revision is None else revision)})
         text = settings_text({key: value for key, value in known.items() if key not in self.omits})
         return self.run(
             *("timeout", "--kill-after=15", "100", "/opt/voiceai/update.sh", "--settings", "-"),

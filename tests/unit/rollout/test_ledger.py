@@ -233,15 +233,35 @@ def test_receipts_without_a_record_are_refused() -> None:
         advance(None, NOTHING, {"database": "3"})
 
 
-def test_a_first_deployment_may_not_skip_steps() -> None:
-    with pytest.raises(Refused, match="one deploy makes one move"):
-        advance(None, OFFERS, {})
+def test_a_first_deployment_on_the_way_is_taken_over_servers_first() -> None:
+    record = advance(None, OFFERS, {})
+    assert set(record.revisions.values()) == {"0"}
+    assert record.move.startswith("first deployment, taken over")
+    assert record.order == {host: ("database",) for host in OFFERS.hosts if host != "database"}
+    # From there it is a rollout like any other.
+    following = advance(record, declared(**SERVER_LEG), confirmed(record))
+    assert following.confirmed == OFFERS
+    assert following.revisions["database"] == "1"
+
+
+def test_a_first_deployment_whose_state_is_not_usable_is_refused() -> None:
+    with pytest.raises(Refused, match="CERTIFICATE_GENERATION is 0"):
+        advance(None, declared(**PREPARED, pg="on"), {})
+
+
+def test_what_no_host_runs_may_be_declared_otherwise() -> None:
+    record = advance(None, declared(**CLIENT_LEG), {})
+    assert advance(record, OFFERS, {}).attempted == OFFERS
+    assert advance(record, NOTHING, {}).revisions == dict.fromkeys(NOTHING.hosts, "1")
+    # Once a host has confirmed, what is declared is what runs.
+    with pytest.raises(Refused):
+        advance(record, OFFERS, {"database": "0"})
 
 
 def test_a_refusal_gives_every_reason() -> None:
     record = walk(START)
     with pytest.raises(Refused) as refused:
-        advance(record, declared(**PREPARED, pg="on", leg2="verify-ca"), confirmed(record))
+        advance(record, declared(**PREPARED, pg="on", leg1="allow"), confirmed(record))
     assert len(refused.value.reasons) >= 3
 
 
