@@ -119,7 +119,7 @@ def walk(lab: Lab, way: Way) -> Walked:
 
 
 def pack_seconds(lab: Lab, pairs: int = 5) -> dict[str, Any]:
-    """What the policy pack adds to `pulumi preview` of a step: previews with and without it in turn, whole processes."""
+    """What the policy pack adds to `pulumi preview` of a step: with and without it in turn, whole processes."""
     walker = Walker(lab)
     walker.set(PREPARED, "on")
     taken: dict[str, list[float]] = {"without": [], "with": []}

@@ -116,16 +116,11 @@ class RealHost:
         return docker("exec", "-i", *variables, f"{self.name}-{on}", *argv, stdin=stdin)
 
     def update(
-        self,
-        values: Mapping[str, str],
-        *,
-        environment: Mapping[str, str] | None = None,
-        on: str = "host",
-        revision: int | None = None,
+        self, values: Mapping[str, str], *, environment: Mapping[str, str] | None = None, on: str = "host"
     ) -> subprocess.CompletedProcess[str]:
-        """`update.sh --settings -` with the next revision, or the one that is given."""
+        """`update.sh --settings -` with the next revision, or that of `values`."""
         self.revision += 1
-        known = server_settings(**{**values, "REVISION": str(self.revision if revision is None else revision)})
+        known = server_settings(**{"REVISION": str(self.revision), **values})
         text = settings_text({key: value for key, value in known.items() if key not in self.omits})
         return self.run(
             *("timeout", "--kill-after=15", "100", "/opt/voiceai/update.sh", "--settings", "-"),

@@ -6,6 +6,9 @@ from tests.host.real.real_host import ROLES, RealHost, must
 from tests.host.real.walking import assert_wire, go
 
 
+TAKEN_OVER = {"REVISION": "0"}
+
+
 def forget(real: RealHost) -> None:
     """The host's record is lost, as on a host that was set up by other means."""
     for name in ("settings", "settings.verified"):
@@ -20,7 +23,7 @@ def test_a_host_that_runs_its_settings_is_taken_over_as_it_is(
     servers, key = real.started(), (real.root / "tls/server.key").stat()
     if not recorded:
         forget(real)
-    done = real.update(path[3], revision=0)
+    done = real.update({**path[3], **TAKEN_OVER})
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "0"
     assert ("taken over" in done.stderr) is not recorded
@@ -38,11 +41,11 @@ def test_a_host_that_runs_something_else_refuses_and_stays(
     go(real, path, 2)
     if not recorded:
         forget(real)
-    done = real.update(path[3], revision=0)
+    done = real.update({**path[3], **TAKEN_OVER})
     assert done.returncode == 3, done.stderr
     assert "a first deployment is taken over where hosts run it already" in done.stderr
     assert_wire(real, path[2])
-    done = real.update(path[2], revision=0)
+    done = real.update({**path[2], **TAKEN_OVER})
     assert done.returncode == 0, done.stderr
 
 
@@ -50,6 +53,6 @@ def test_a_new_host_comes_to_them(real: RealHost, path: list[dict[str, str]]) ->
     must("rm", "--force", "--volumes", *(real.container(role) for role in ROLES))
     must("volume", "rm", *must("volume", "ls", "--quiet", "--filter", f"name=^{real.name}").split())
     forget(real)
-    done = real.update(path[3], revision=0)
+    done = real.update({**path[3], **TAKEN_OVER})
     assert done.returncode == 0, done.stderr
     assert_wire(real, path[3])
