@@ -5,7 +5,6 @@ import pytest
 from tests.host.real.real_host import ROLES, RealHost, must
 from tests.host.real.walking import assert_wire, go
 
-
 TAKEN_OVER = {"REVISION": "0"}
 
 
