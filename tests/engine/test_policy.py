@@ -541,7 +541,7 @@ def test_the_table_of_the_documents_is_the_one_that_is_tested() -> None:
 
 
 def test_the_pack_adds_at_most_half_a_second_to_a_preview(trial: Trial) -> None:
-    """Medians of pairs, so that what else the machine does falls on both; the bound leaves room for a loaded machine."""
+    """Medians of pairs, so that what else the machine does falls on both; the bound has room for a loaded machine."""
 
     def preview(*arguments: str) -> float:
         begun = time.perf_counter()
