@@ -222,10 +222,11 @@ def wait_for_boot(layout: Layout, host: str) -> None:
 def reboot(layout: Layout, host: str) -> None:
     """What a reboot of that machine does: everything on it stops; init.sh runs; then its containers start."""
     name = layout.host(host)
+    # The host first: what is under way there ends with it, and makes no new container meanwhile.
+    docker("stop", name)
     running = containers.list_running(f"label={COMPOSE_LABEL}={layout.project_of(host)}")
     if running:
         docker("stop", "--time", _STOP_SECONDS, *running, timeout=120)
-    docker("stop", name)
     docker("start", name)
     if host in APP_HOSTS:
         network.lead_to_servers(name, network.subnet_of(layout))

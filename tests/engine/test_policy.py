@@ -65,9 +65,11 @@ def test_a_first_issue_passes_and_what_is_left_to_up_is_said(tmp_path: Path, hos
     trial = Trial.begun(tmp_path, hosts, endpoint)
     said = violations(trial.ok("preview", *PACK, state="").output)
     assert said == {}
-    # From nothing to prepared is one move; to a certificate it would be two.
+    # From nothing to prepared is one move; what lies further on is taken over, where its state is usable.
     assert violations(trial.ok("preview", *PACK, state=PREPARED).output) == {}
-    assert "2 things change at once" in violations(trial.refused("preview", *PACK, state=ISSUED).output)["rollout-move"]
+    assert violations(trial.ok("preview", *PACK, state=ISSUED).output).keys() == {"left-to-up"}
+    refused = violations(trial.refused("preview", *PACK, state=UNUSABLE).output)
+    assert "PgBouncer would find no TLS" in refused["rollout-state"]
 
 
 def test_a_reissue_is_left_to_up_and_compared_there(trial: Trial) -> None:
