@@ -28,8 +28,8 @@ def with_value(text: str, key: str, value: str, *, namespace: str, where: str) -
     parts = key.split(".")
     option = "--path " if len(parts) > 1 else ""
     by_hand = (
-        f"{where}: {key} can't be set in one line here; `pulumi config set {option}{key} {value}` does it, and rewrites "
-        "the file"
+        f"{where}: {key} can't be set in one line here; `pulumi config set {option}{key} {value}` does it, and "
+        "rewrites the file"
     )
     # A plain key is also taken without its namespace, as the program's own reader does.
     document = load(text, where)
@@ -74,9 +74,12 @@ def _scalar(value: str, node: yaml.ScalarNode) -> str:
 
 
 def _added(text: str, parent: yaml.MappingNode, rest: list[str], value: str) -> str | None:
-    """The missing lines at the end of a block mapping, at the depth of its other keys."""
-    if parent.flow_style or not parent.value:
+    """The missing lines at the end of a block mapping, at the depth of its other keys; in `{…}` one more entry."""
+    if not parent.value:
         return None
+    if parent.flow_style:
+        end = parent.value[-1][1].end_mark.index
+        return f"{text[:end]}, {rest[0]}: {value}{text[end:]}" if len(rest) == 1 else None
     indent = parent.value[0][0].start_mark.column
     end = _last(parent.value[-1][1]).end_mark.index
     newline = "\r\n" if "\r\n" in text else "\n"

@@ -192,8 +192,12 @@ class _Seen:
             self._why(event.policy_event.message)
         if event.diagnostic_event:
             self._said(event.diagnostic_event)
-        if event.resource_pre_event and event.resource_pre_event.metadata.op not in _STILL:
-            self.changed.append(event.resource_pre_event.metadata.urn.rpartition("::")[2])
+        if event.resource_pre_event:
+            self._steps(event.resource_pre_event.metadata)
+
+    def _steps(self, step: Any) -> None:
+        if step.op not in _STILL and not step.type.startswith("pulumi:"):
+            self.changed.append(step.urn.rpartition("::")[2])
 
     def _said(self, one: Any) -> None:
         text = _COLOUR.sub("", one.message).rstrip()

@@ -92,8 +92,8 @@ class Operator:
         if move is None:
             raise Stopped(
                 EXIT_REFUSED,
-                f"the last move ({here.record.move}) is not confirmed by {', '.join(here.pending)}, and this environment is "
-                "protected: nothing is applied from here",
+                f"the last move ({here.record.move}) is not confirmed by {', '.join(here.pending)}, and this "
+                "environment is protected: nothing is applied from here",
                 stands="nothing was changed",
                 todo="have the deploy run again, which finishes it",
             )
@@ -248,10 +248,10 @@ class Operator:
         return Stopped(
             code,
             *why,
-            stands=f"{name} and the stack agree on the step; {', '.join(after.pending)} did not confirm it: a host that "
-            "fails puts its own change back, one that was cut off finishes it or puts it back by itself",
-            todo=f"remove the cause; then `operate {'next' if forward else 'back'}` (or `pulumi up --stack {self.stack}`) "
-            f"finishes the step, `operate {'back' if forward else 'next'}` undoes it",
+            stands=f"{name} and the stack agree on the step; {', '.join(after.pending)} did not confirm it: a host "
+            "that fails puts its own change back, one that was cut off finishes it or puts it back by itself",
+            todo=f"remove the cause; then `operate {'next' if forward else 'back'}` (or `pulumi up --stack "
+            f"{self.stack}`) finishes the step, `operate {'back' if forward else 'next'}` undoes it",
         )
 
     def _put_back(self, here: Standing, text: str) -> None:

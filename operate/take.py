@@ -119,8 +119,8 @@ def run(chosen: argparse.Namespace) -> int:
         return stopped.code
     except KeyboardInterrupt:
         print(
-            f"operate {chosen.command}: interrupted; nothing of a further step was applied, and the config file is as it "
-            "was before it",
+            f"operate {chosen.command}: interrupted; nothing of a further step was applied, and the config file is as "
+            "it was before it",
             file=sys.stderr,
         )
         return EXIT_INTERRUPTED
