@@ -1,5 +1,6 @@
-"""What an update would be refused for, asked beforehand: `update.sh --preflight`, an accepted and a refused twin of each
-kind of step, and that asking changes nothing."""
+"""What an update would be refused for, asked beforehand: `update.sh --preflight`.
+
+An accepted and a refused twin of each kind of step, and that asking changes nothing."""
 
 import hashlib
 import subprocess
