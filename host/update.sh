@@ -16,6 +16,8 @@ usage: update.sh --settings FILE|-   apply declared settings (the program's way;
                                      nothing was edited, the same again; running servers read it, none restarts
        update.sh --plan FILE|-       say what PREPARED=on, in these settings, would do to a deployment of the site's own and
                                      at what cost, or why it cannot; changes nothing
+       update.sh --preflight FILE|-  say whether these settings would be taken now, or every reason why not, as --settings finds
+                                     it out before its first change; changes nothing. Fingerprints may be left empty
        update.sh --verify-only       prove the last verified settings on the wire, change nothing
        update.sh --status            settings, certificate, live facts, hand changes, an interrupted update
        update.sh --help
@@ -31,13 +33,13 @@ WAIT_SECONDS (default 60) bounds each wait for others, such as the end of a tran
 Exit  0  done, or nothing to do
       1  failed; the previous settings are put back and verified
       2  bad input, nothing touched
-      3  refused before anything was changed
+      3  refused before anything was changed, or would be refused (--preflight)
       4  what stands is not what was verified: a change could not be put back, or a verification failed
       5  another update is under way
 TEXT
 }
 
-# usage: ask_for_settings FILE|-    NEXT becomes the declared settings
+# usage: ask_for_settings FILE|- [preflight]    NEXT becomes the declared settings
 ask_for_settings() {
   local text
   if [[ $1 == - ]]; then
@@ -47,6 +49,7 @@ ask_for_settings() {
     text=$(<"$1")
   fi
   [[ -n $text ]] || problem '--settings: empty' || return
+  if [[ -n ${2:-} ]]; then text=$(with_fingerprints "$text"); fi
   parse_settings "$text" NEXT
 }
 
@@ -106,7 +109,7 @@ _main() {
   set -- "${words[@]}"
   mode=${1:-} value=${2:-}
   case $mode in
-    --settings | --set | --plan)
+    --settings | --set | --plan | --preflight)
       (($# == 2)) || problem "$mode takes one value, see update.sh --help" || exit "$EXIT_BAD_INPUT"
       ;;
     --restart-only | --verify-only | --status | --help | -h)
@@ -131,6 +134,11 @@ _main() {
       ask_for_settings "$value" || exit "$EXIT_BAD_INPUT"
       take_lock
       plan_deployment NEXT
+      ;;
+    --preflight)
+      ask_for_settings "$value" preflight || exit "$EXIT_BAD_INPUT"
+      take_lock
+      run_preflight
       ;;
     --settings)
       ask_for_settings "$value" || exit "$EXIT_BAD_INPUT"

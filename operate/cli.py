@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from operate import check, markdown, stacks
+from operate import check, markdown, stacks, take
 from operate.errors import BadInput
 from operate.source import read_pair
 from operate.text import as_text
@@ -64,11 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m operate",
         description="The operator's command.",
-        epilog=_EXITS,
+        epilog="each command's --help has its exit codes",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_check(commands)
+    take.add(commands)
     return parser
 
 

@@ -19,6 +19,11 @@ def as_text(report: Report) -> str:
     return "\n\n".join([*blocks, f"{report.base} → {report.head}: {summary(report)}"]) + "\n"
 
 
+def finding_text(finding: Finding) -> str:
+    """One environment's part of a report."""
+    return "\n".join(_finding(finding)) + "\n"
+
+
 def summary(report: Report) -> str:
     """The verdict in a few words."""
     match report.verdict:

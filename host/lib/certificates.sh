@@ -268,6 +268,7 @@ point_link() {
 ensure_wrong_ca() {
   local file=$VOICEAI_TLS/wrong-ca.crt pem
   [[ ! -s $file ]] || return 0
+  ! looking || problem "$file is missing, which proofs need: update.sh --restart-only makes it; nothing was changed" || return
   make_dir "$VOICEAI_TLS" 0755 || return
   pem=$(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -days 7300 \
     -subj '/CN=wrong CA, trusted by nobody' -addext basicConstraints=critical,CA:TRUE \

@@ -23,6 +23,8 @@ FIELD=$'\x1f'
 PROBE=internal-tls-probe
 # How long ending stragglers may take, in seconds.
 DRAIN_SECONDS=10
+# What the sessions are called that an update would end and a preflight leaves alone.
+declare -A SPARED=()
 # For how long the log must show nobody in plaintext.
 WATCH_SECONDS=4
 
@@ -123,6 +125,10 @@ drain_asked() {
 end_stragglers() {
   local session id idle ended=0 rest
   drain_asked "$1" || return 0
+  if looking; then
+    spare_stragglers "$1" "$2"
+    return
+  fi
   while IFS= read -r session; do
     [[ -n $session ]] || continue
     IFS=$FIELD read -r _ _ _ _ id idle <<<"$session"
@@ -136,6 +142,22 @@ end_stragglers() {
   # Who comes back at once is named by the caller, so the end of this wait is no failure.
   wait_for "$DRAIN_SECONDS" "the $ended idle plaintext sessions of $2 to end" no_plaintext_session "$2" || true
   "$2_sessions"
+}
+
+# usage: spare_stragglers SETTINGS SERVER    says which sessions end_stragglers would end, and takes them out of SESSIONS
+spare_stragglers() {
+  local session words
+  local -a left=()
+  for session in "${SESSIONS[@]}"; do
+    if [[ $session == "plain$FIELD"*"${FIELD}idle" ]]; then
+      words=$(describe_session "$1" "$2" "$session")
+      say "would end an idle plaintext session of $2: $words"
+      SPARED["$words"]=yes
+    else
+      left+=("$session")
+    fi
+  done
+  SESSIONS=("${left[@]}")
 }
 
 # usage: stragglers SETTINGS SERVER    adds a line to EVIDENCE for each plaintext session

@@ -34,6 +34,7 @@ for library in \
   steps \
   transaction \
   change \
+  preflight \
   status; do
   # shellcheck source=/dev/null
   . "$BUNDLE/lib/$library.sh"

@@ -188,6 +188,10 @@ preflight_otel() {
       problem "REDIS_TLS_ENABLED=true: the collector dials $host, which the server certificate does not cover: set OTEL_REDIS_HOST in $VOICEAI_ETC/environment to a name that it covers, or add this one and reissue; nothing was changed"
   else
     # Another host's change, which may be under way.
+    ! looking || {
+      say "whether Redis at $host serves TLS can be asked after its own host's turn, which comes first"
+      return 0
+    }
     ensure_wrong_ca && wait_for "$WAIT_SECONDS" "Redis at $host to serve TLS" otel_can_verify "$2"
   fi
 }

@@ -1,0 +1,218 @@
+"""`operate next` and `operate back`: the command line, the walk from step to step, and how it ends."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from operate import asking
+from operate.config_file import ConfigFile, Taken
+from operate.errors import BadInput
+from operate.remote import Remote
+from operate.screen import Screen
+from operate.standing import Standing
+from operate.step import Hosts, Operator, stdin_confirms
+from operate.stopped import EXIT_BAD_INPUT, EXIT_BUSY, EXIT_INTERRUPTED, Stopped
+from operate.way import Direction, Move, way
+from rollout.moves import describe
+from rollout.steps import TRACKS
+
+_EXITS = """\
+exit codes:
+  0    done and verified; or there is nothing to do; or, where protected, the diff is written
+  1    refused, or not confirmed: nothing was applied, the config file is as it was
+  2    bad input: unknown step, unreadable file or stack
+  3    it was applied and failed, or does not verify: what stands is told, and what to do
+  4    busy: another update of the stack or of a host is under way; nothing was changed
+  130  interrupted: what stands is told
+"""
+
+_HELP = {
+    "next": """\
+Takes the next step of the rollout, or with --to every step up to a place: shows it, asks its hosts now whether they
+would take it, sets the one line of the config, previews, asks, applies (pulumi up), and verifies on the wire. It stops
+at the first thing that is not as it should be. Where the last move is not confirmed by every host, that is finished
+first.
+""",
+    "back": """\
+Takes the last step back, or with --to every step back to a place, in the same way as `operate next`. Where the last
+move is not confirmed by every host, that is taken back first.
+""",
+}
+
+_AFTER = f"""\
+{_EXITS}
+Without --track the way is the whole one: what both tracks share, postgres, then redis; back in reverse.
+In an environment whose config says `protected: true` nothing is set or applied: the diff is written to standard output,
+for a pull request (`| git apply`).
+
+examples:
+  python -m operate next --stack staging
+  python -m operate next --to postgres 5 --yes
+  python -m operate next --to apps.web.REDIS_TLS_ENABLED=true
+  python -m operate back --to start --yes
+"""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the two commands."""
+    for direction, goal, help_text in (
+        ("next", "end", "take the next step"),
+        ("back", "start", "take the last step back"),
+    ):
+        parser = commands.add_parser(
+            direction,
+            help=help_text,
+            description=_HELP[direction],
+            epilog=_AFTER,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument(
+            "--to",
+            nargs="+",
+            default=[],
+            metavar="STEP",
+            help=f"walk there: {goal}, a track's step (postgres 5, redis 4), KEY=VALUE",
+        )
+        parser.add_argument("--track", default="", choices=("", *TRACKS), help="only this track", metavar="TRACK")
+        parser.add_argument("--yes", action="store_true", help="apply without asking")
+        parser.add_argument(
+            "--stack",
+            default=os.environ.get("PULUMI_STACK", ""),
+            help="the stack (default: PULUMI_STACK, or the selected one)",
+        )
+        parser.add_argument("--project", default=".", metavar="FOLDER", help="the project's folder (default: .)")
+        parser.add_argument(
+            "--ssh-config",
+            default="",
+            metavar="FILE",
+            help="an ssh_config(5) file for asking hosts, such as ~/.ssh/config with a ProxyJump",
+        )
+        parser.add_argument(
+            "--without-preflight",
+            action="store_true",
+            help="do not ask hosts beforehand: each asks itself the same before it changes anything",
+        )
+        parser.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """The command; returns its exit code."""
+    screen = Screen()
+    try:
+        with _ended_by_signals():
+            _walk(chosen, screen)
+    except BadInput as error:
+        print(f"operate {chosen.command}: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except Taken as taken:
+        print(f"operate {chosen.command}: {taken}", file=sys.stderr)
+        return EXIT_BUSY
+    except Stopped as stopped:
+        screen.stopped(stopped)
+        return stopped.code
+    except KeyboardInterrupt:
+        print(
+            f"operate {chosen.command}: interrupted; nothing of a further step was applied, and the config file is as "
+            "it was before it",
+            file=sys.stderr,
+        )
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _walk(chosen: argparse.Namespace, screen: Screen) -> None:
+    direction: Direction = chosen.command
+    to = " ".join(chosen.to)
+    folder = Path(chosen.project).resolve()
+    if not folder.is_dir():
+        raise BadInput(f"--project {chosen.project}: there is no such folder")
+    if chosen.ssh_config and not Path(chosen.ssh_config).expanduser().is_file():
+        raise BadInput(f"--ssh-config {chosen.ssh_config}: there is no such file")
+    from operate.engine import Engine, selected_stack
+
+    stack = chosen.stack or selected_stack(folder)
+    file = ConfigFile.find(folder, stack, dict(os.environ))
+    operator = Operator(
+        stack=stack,
+        folder=folder,
+        file=file,
+        engine=Engine(stack=stack, folder=folder, tell=screen.host),
+        hosts=_hosts(chosen.ssh_config),
+        screen=screen,
+        confirm=_confirm(chosen.yes),
+        ask_hosts=not chosen.without_preflight,
+    )
+    with file.held():
+        taken = 0
+        while True:
+            here = operator.look()
+            step = _due(here, direction, to=to, track=chosen.track, taken=taken)
+            if step is None:
+                break
+            if not operator.take(here, step[0]):
+                return
+            taken += 1
+            screen.line("done")
+    if not taken:
+        screen.line(f"{here.environment}: nothing to do: it stands there already")
+    elif file.uncommitted():
+        screen.line(
+            f"{file.path.name} is not committed: commit it, so that the next deploy does not take the step back"
+        )
+
+
+def _due(here: Standing, direction: Direction, *, to: str, track: str, taken: int) -> tuple[Move | None] | None:
+    """The step that is due, in a tuple (a None in it is the last one again); None where the walk is over."""
+    if not to and taken:
+        return None
+    # A place that is none is told before anything is done.
+    moves = way(here.configuration.declared, direction, to=to, track=track)
+    if here.pending:
+        return (_pending(here, direction),)
+    return (moves[0],) if moves else None
+
+
+def _pending(here: Standing, direction: Direction) -> Move | None:
+    """What to do first about a move that is not confirmed: the same again, or back to what was."""
+    last = describe(here.record.confirmed, here.record.attempted)
+    if last.key is None or (last.direction == "forward") is (direction == "next"):
+        return None
+    return last.key, last.before
+
+
+def _hosts(config: str) -> Hosts:
+    def remote(here: Standing) -> Remote:
+        return Remote(ssh=here.configuration.ssh, config=str(Path(config).expanduser()) if config else "")
+
+    return Hosts(
+        preflight=lambda here, told: asking.preflight(remote(here), here.configuration, told),
+        verify=lambda here, revisions: asking.verify(remote(here), here.configuration, revisions),
+    )
+
+
+def _confirm(yes: bool) -> Any:
+    if yes:
+        return lambda: True
+    return stdin_confirms if sys.stdin is not None and sys.stdin.isatty() else None
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A terminal that closes and a `kill` are as Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
