@@ -39,7 +39,7 @@ def with_value(text: str, key: str, value: str, *, namespace: str, where: str) -
     first = parts[0] if parts[0] in config else f"{namespace}:{parts[0]}"
     path = ["config", first, *parts[1:]]
     edited = _edited(text, path, value)
-    if edited is None or not _differs_only(document, load(edited, where), path, value):
+    if edited is None or not _is_good(edited, document, path, value, where):
         raise BadInput(by_hand)
     return edited
 
@@ -98,6 +98,14 @@ def _last(node: yaml.Node) -> yaml.Node:
         last = node.value[-1]
         return _last(last[1] if isinstance(last, tuple) else last)
     return node
+
+
+def _is_good(edited: str, document: Any, path: list[str], value: str, where: str) -> bool:
+    try:
+        return _differs_only(document, load(edited, where), path, value)
+    except BadInput:
+        # The value carried an anchor that another one refers to.
+        return False
 
 
 def _differs_only(before: Any, after: Any, path: list[str], value: str) -> bool:
