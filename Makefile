@@ -43,8 +43,9 @@ lock: ## pin the requirements anew
 bench: setup ## the whole rollout three times under load, then the naive way; about 40 minutes
 	@$(VENV)/python -m bench
 
-proof: setup ## the rules against themselves and against real servers, every kind of move under load; about 20 minutes
+proof: setup ## the rules against themselves and against real servers, every kind of move and the whole way by operate under load; about 40 minutes
 	@$(VENV)/python -m proof
+	@$(PYTHON) -m toolchain test tests/lab/whole_rollout_by_operate.py
 
 clean: lab-down ## lab-down, then remove everything that was fetched, built or written
 	rm -rf .venv .tools build

@@ -1,0 +1,45 @@
+"""`operate next` and `operate back` on real servers under load: two operators, a bastion, some steps and back.
+
+The whole way and back takes longer than all else here: `whole_rollout_by_operate.py`, run by `make proof`.
+"""
+
+from pathlib import Path
+
+from lab.figures import failures
+from lab.traffic import Traffic
+from lab.walk import Walker
+from rollout import path
+from tests.lab.operating import begun, config_of, ended, operate, through_the_database_host, walked
+from tests.lab.test_rollout import is_under_way, started
+from tests.waiting import wait_until
+
+
+def test_two_operators_at_once_and_the_second_changes_nothing(walker: Walker, tmp_path: Path) -> None:
+    clone = tmp_path / "Pulumi.lab.yaml"
+    clone.write_bytes(config_of(walker))
+    first = begun(walker, "next", "--yes")
+    wait_until("the host's change is under way", lambda: is_under_way(walker, "database"), seconds=120)
+    here = operate(walker, "next", "--yes")
+    assert here.code == 4, here.said
+    assert "another `operate` works on" in here.said
+    there = operate(walker, "next", "--yes", config=clone)
+    assert there.code in (1, 4), there.said
+    assert ended(first).code == 0
+    assert walker.declared().settings["PREPARED"] == "on"
+    assert b"PREPARED: 'off'" in clone.read_bytes()
+    assert walker.up() == 0
+
+
+def test_steps_taken_and_taken_back_under_load_fail_no_request(walker: Walker, tmp_path: Path) -> None:
+    servers = started(walker)
+    with Traffic(walker.lab, "operate", seconds=1500) as traffic:
+        traffic.wait_until_flowing()
+        bastion = through_the_database_host(walker, "worker", tmp_path)
+        said = walked(walker, "next", "--to", "CERTIFICATE_GENERATION=1", "--ssh-config", str(bastion))
+        assert "worker passes" in said
+        assert "asked now" in walked(walker, "next", "--to", "postgres 4")
+        assert "nothing to do" in walked(walker, "next", "--to", "postgres 4")
+        walked(walker, "back", "--to", "start")
+    assert failures([], traffic.requests()) == []
+    assert started(walker) == servers
+    assert path.behind(walker.declared()) == ()
