@@ -39,6 +39,8 @@ from lab.layout import (
 )
 
 _SPEC = "internal-tls.spec"
+# One that every inventory of the lab has, the proof's with one app too.
+_LOADS_HOST = "worker"
 _BOOT_SECONDS = 120.0
 _PORT_ATTEMPTS = 3
 _KINDS = ("container", "network", "volume")
@@ -173,7 +175,7 @@ def _load(layout: Layout, subnet: IPv4Network, spec: str) -> list[str]:
         *containers.labels({**labels(layout), _SPEC: spec}),
         *("--volume", f"{layout.load}:/lab/load"),
         # The CA as a client beside the apps has it: from one of their hosts.
-        *("--volume", f"{layout.tls(APP_HOSTS[0])}:/etc/ssl/internal:ro"),
+        *("--volume", f"{layout.tls(_LOADS_HOST)}:/etc/ssl/internal:ro"),
         images.load_image(),
     ]
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lab.layout import DATABASE_DNS
 from lab.walk import Walker
 
 _SECONDS = 900.0
@@ -55,10 +56,10 @@ def config_of(walker: Walker) -> bytes:
     return walker.lab.layout.stack_config.read_bytes()
 
 
-def through_the_database_host(walker: Walker, host: str, folder: Path) -> Path:
-    """An ssh_config in which the database host is the bastion before `host`."""
-    bastion: Sequence[str] = walker.lab.ssh_command("database")
+def through_a_bastion(walker: Walker, folder: Path) -> Path:
+    """An ssh_config in which worker's host is the bastion before the database host."""
+    bastion: Sequence[str] = walker.lab.ssh_command("worker")
     file = folder / "ssh_config"
-    command = shlex.join([*bastion[:-1], "-W", f"{host}.lab.internal:22", bastion[-1]])
+    command = shlex.join([*bastion[:-1], "-W", f"{DATABASE_DNS}:22", bastion[-1]])
     file.write_text(f"Host 127.0.0.1\n  ProxyCommand {command}\n")
     return file

@@ -9,7 +9,7 @@ from lab.figures import failures
 from lab.traffic import Traffic
 from lab.walk import Walker
 from rollout import path
-from tests.lab.operating import begun, config_of, ended, operate, through_the_database_host, walked
+from tests.lab.operating import begun, config_of, ended, operate, through_a_bastion, walked
 from tests.lab.test_rollout import is_under_way, started
 from tests.waiting import wait_until
 
@@ -34,9 +34,10 @@ def test_steps_taken_and_taken_back_under_load_fail_no_request(walker: Walker, t
     servers = started(walker)
     with Traffic(walker.lab, "operate", seconds=1500) as traffic:
         traffic.wait_until_flowing()
-        bastion = through_the_database_host(walker, "worker", tmp_path)
-        said = walked(walker, "next", "--to", "CERTIFICATE_GENERATION=1", "--ssh-config", str(bastion))
-        assert "worker passes" in said
+        assert "worker passes" in walked(walker, "next", "--to", "CERTIFICATE_GENERATION=1")
+        bastion = through_a_bastion(walker, tmp_path)
+        said = walked(walker, "next", "--to", "postgres 2", "--ssh-config", str(bastion))
+        assert "database passes" in said
         assert "asked now" in walked(walker, "next", "--to", "postgres 4")
         assert "nothing to do" in walked(walker, "next", "--to", "postgres 4")
         walked(walker, "back", "--to", "start")
