@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m operate",
         description="The operator's command.",
-        epilog="each command's --help has its exit codes",
+        epilog=_EXITS.replace("exit codes:", "exit codes of check; those of next and back are in their --help:"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -62,7 +62,7 @@ class ConfigFile:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else's `operate next` or `back` works on the file meanwhile; raises `Taken`."""
+        """No other `operate` of this user works on the file meanwhile; raises `Taken`. Pulumi has a lock for others."""
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:16]
         lock = Path(tempfile.gettempdir()) / f"operate-{os.getuid()}-{digest}.lock"
         with lock.open("a", encoding="utf-8") as file:

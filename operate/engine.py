@@ -6,7 +6,8 @@ config file kept elsewhere: the API can't name one for all its commands, the CLI
 mean the same here. Differences to the API's defaults, each on purpose:
 
 * the stack is named in every command and never *selected*: that would change what the operator's own shell works on;
-* secrets are never asked for: `up`'s summary is read without them, a state is read by `operate.stacks`;
+* secrets are never asked for: `up`'s summary is read without them, its outputs not at all, a state by
+  `operate.stacks`;
 * the CLI runs in a session of its own. Ctrl-C reaches it once, as SIGINT, and we wait until it has ended in order; a
   second one is passed on too, and ends it at once.
 """
@@ -32,6 +33,7 @@ from pulumi.automation import (
     EngineEvent,
     LocalWorkspace,
     OpType,
+    OutputMap,
     PulumiCommand,
     Stack,
 )
@@ -116,10 +118,14 @@ def _workspace(folder: Path) -> LocalWorkspace:
 
 
 class _Workspace(LocalWorkspace):
-    """One whose stacks are named, never selected."""
+    """One whose stacks are named, never selected, and whose outputs stay unread."""
 
     def select_stack(self, stack_name: str) -> None:
         """Nothing: see above."""
+
+    def stack_outputs(self, stack_name: str) -> OutputMap:  # noqa: ARG002 - the SDK's signature
+        """None: after each `up` the API would ask for them with their secrets, and nobody here wants them."""
+        return {}
 
 
 class _Command(PulumiCommand):

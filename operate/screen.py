@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from operate.stopped import Stopped
 from operate.text import finding_text
 from toolchain.progress import part
 
+_WIDTH = 120
 _MOST = 14
 """Lines of one host, or of one reason, that are shown."""
 
@@ -53,21 +55,32 @@ class Screen:
         for number, one in enumerate(answers):
             self._print(f"  {label if number == 0 else '':9} {one.host} {one.verdict}")
             for line in one.lines[-_MOST:]:
-                self._print(f"  {'':9}   {line.strip()}")
+                self._wrapped(line.strip(), " " * 14, " " * 14)
 
     def stopped(self, stopped: Stopped) -> None:
         """Why it ends here, what stands, what to do."""
         self._print("  stopped")
         for why in stopped.why[:_MOST]:
-            self._print(f"  {'why':9} {why}")
+            self._wrapped(why, f"  {'why':9} ", " " * 12)
         for label, text in (("now", stopped.stands), ("do", stopped.todo)):
             if text:
-                self._print(f"  {label:9} {text}")
+                self._wrapped(text, f"  {label:9} ", " " * 12)
 
     def write(self, text: str) -> None:
         """For a program to read."""
         self.out.write(text)
         self.out.flush()
+
+    def _wrapped(self, text: str, first: str, further: str) -> None:
+        lines = textwrap.wrap(
+            text,
+            _WIDTH,
+            initial_indent=first,
+            subsequent_indent=further,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        self._print("\n".join(lines))
 
     def _print(self, text: str) -> None:
         print(text, file=sys.stderr if self._aside else self.out, flush=True)

@@ -285,6 +285,15 @@ def test_a_file_that_was_changed_and_never_applied_is_told(site: Site) -> None:
     assert "CERTIFICATE_GENERATION is 1 there and 0 in the stack" in done.said
 
 
+def test_the_selected_stack_is_taken_and_none_selected_is_told(site: Site) -> None:
+    site.stack.environment |= {"PULUMI_STACK": "", "PULUMI_HOME": str(site.stack.folder / "home")}
+    none = site.operate("next")
+    assert none.code == 2
+    assert "no stack is selected here: name one by --stack" in none.said
+    assert "step 0: PREPARED off → on" in site.operate("next", "--stack", "dev").said
+    assert site.operate("next", "--stack", "nowhere").code == 2
+
+
 def test_a_second_operator_gets_a_clear_answer_and_changes_nothing(site: Site, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     shutil.copytree(site.project, clone)

@@ -39,7 +39,8 @@ def begun(walker: Walker, *arguments: str, config: Path | None = None) -> subpro
 def ended(process: subprocess.Popen[str]) -> Ended:
     said, _ = process.communicate(timeout=_SECONDS)
     assert "Traceback" not in said, said
-    return Ended(code=process.returncode, said=said)
+    # Lines are wrapped.
+    return Ended(code=process.returncode, said=" ".join(said.split()))
 
 
 def operate(walker: Walker, *arguments: str, config: Path | None = None) -> Ended:

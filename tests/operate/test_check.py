@@ -359,7 +359,7 @@ def test_without_a_repository_a_revision_is_bad_input(tmp_path: Path, capsys: py
 
 
 def test_help_documents_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["check", "--help"],):
+    for arguments in (["--help"], ["check", "--help"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert ended.value.code == 0
