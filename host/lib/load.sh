@@ -34,7 +34,12 @@ for library in \
   steps \
   transaction \
   change \
-  status; do
+  status \
+  json \
+  report_servers \
+  report_start \
+  report_apps \
+  report; do
   # shellcheck source=/dev/null
   . "$BUNDLE/lib/$library.sh"
 done
