@@ -76,7 +76,8 @@ def test_a_report_tells_what_handshakes_show(
 
 def test_a_client_that_may_be_of_two_apps_is_both(real: RealHost, offered: dict[str, str]) -> None:
     odd = 'we"ird\\ na me'
-    conninfo = f"host=voiceai-pgbouncer port=5432 user=voiceai dbname=voiceai application_name='{odd.replace(chr(92), chr(92) * 2)}'"
+    quoted = odd.replace("\\", "\\\\")
+    conninfo = f"host=voiceai-pgbouncer port=5432 user=voiceai dbname=voiceai application_name='{quoted}'"
     with real.connected("api", conninfo + " sslmode=disable"), real.redis_connected("api", "-p", "6379"):
         told = report(real)
     (client,) = (c for c in told["servers"]["pgbouncer"]["clients"] if c["application"].startswith("we"))
@@ -150,8 +151,9 @@ def test_an_old_certificate_that_is_served_is_told_by_its_fingerprint(
             must(*psql, one)
         wait_until(
             "the old one is served",
-            lambda: report(real)["servers"]["postgres"]["served"]["certificate"]["sha256"]
-            == generations[1].leaf.sha256,
+            lambda: (
+                report(real)["servers"]["postgres"]["served"]["certificate"]["sha256"] == generations[1].leaf.sha256
+            ),
         )
         told = report(real)
         assert told["record"]["certificateSha256"] == generations[2].leaf.sha256
