@@ -56,7 +56,9 @@ tries=0
 while kill -0 "$pid" 2>/dev/null && ! grep -q "process up" "$dir/log" && [ "$tries" -lt 40 ]; do sleep 0.05; tries=$((tries + 1)); done
 if kill -0 "$pid" 2>/dev/null; then
   { dial plain "$plain" & dial tls "$tls" & wait; } | sed "s/\t/\o037/; s/^/dial\o037/"
-  kill "$pid"
+  # SIGTERM would wait for clients.
+  kill -QUIT "$pid"
+  wait "$pid" 2>/dev/null
 else
   printf "problem\037pgbouncer does not start: %s\n" "$(grep -E "FATAL|ERROR" "$dir/log" | tail -n 1 | tail -c 300)"
 fi'
