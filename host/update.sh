@@ -20,8 +20,10 @@ usage: update.sh --settings FILE|-   apply declared settings (the program's way;
                                      it out before its first change; changes nothing. Fingerprints may be left empty
        update.sh --verify-only       prove the last verified settings on the wire, change nothing
        update.sh --status            settings, certificate, live facts, hand changes, an interrupted update
+       update.sh --report            the same and what is served, as one JSON object for the operator's command; takes no lock
        update.sh --help
 
+With --restart a report also tells what a start of each container would serve, proved by scratch processes beside the servers.
 With --drain a closing step ends idle plaintext sessions, announced and bounded, as DRAIN_STRAGGLERS=on does.
 
 Step variables, as far as this host has them: PREPARED, CERTIFICATE_GENERATION, POSTGRES_TLS_ENABLED,
@@ -102,9 +104,13 @@ verify_only() {
 }
 
 _main() {
-  local mode value word words=()
+  local mode value word restart=no words=()
   for word in "$@"; do
-    if [[ $word == --drain ]]; then DRAIN=yes; else words+=("$word"); fi
+    case $word in
+      --drain) DRAIN=yes ;;
+      --restart) restart=yes ;;
+      *) words+=("$word") ;;
+    esac
   done
   set -- "${words[@]}"
   mode=${1:-} value=${2:-}
@@ -112,11 +118,12 @@ _main() {
     --settings | --set | --plan | --preflight)
       (($# == 2)) || problem "$mode takes one value, see update.sh --help" || exit "$EXIT_BAD_INPUT"
       ;;
-    --restart-only | --verify-only | --status | --help | -h)
+    --restart-only | --verify-only | --status | --report | --help | -h)
       (($# == 1)) || problem "$mode takes no value, see update.sh --help" || exit "$EXIT_BAD_INPUT"
       ;;
     *) problem "what should be done? see update.sh --help" || exit "$EXIT_BAD_INPUT" ;;
   esac
+  [[ $restart == no || $mode == --report ]] || problem '--restart goes with --report alone' || exit "$EXIT_BAD_INPUT"
   if [[ $mode == --help || $mode == -h ]]; then
     usage
     return
@@ -126,6 +133,7 @@ _main() {
   watch_signals
   case $mode in
     --status) show_status ;;
+    --report) show_report "$restart" ;;
     --verify-only)
       take_lock
       verify_only

@@ -7,7 +7,7 @@
 # that already runs with what its env file says is left alone; the first that fails ends it.
 
 # What a replica's container tells, each field ended by a byte 0: an environment may hold line ends.
-REPLICA_FORMAT='{{printf "id=%s\x00name=%s\x00state=%s\x00restarts=%v\x00image=%s\x00tag=%s\x00" .Id .Name .State.Status .RestartCount .Image .Config.Image}}{{if .State.Health}}{{printf "health=%s\x00" .State.Health.Status}}{{range .State.Health.Log}}{{printf "said=%s\x00" .Output}}{{end}}{{end}}{{with .Config.Healthcheck}}{{printf "period=%v\x00" .StartPeriod}}{{printf "interval=%v\x00" .Interval}}{{end}}{{range .NetworkSettings.Networks}}{{printf "address=%s\x00" .IPAddress}}{{end}}{{range .Config.Env}}{{printf "env=%s\x00" .}}{{end}}'
+REPLICA_FORMAT='{{printf "id=%s\x00name=%s\x00state=%s\x00restarts=%v\x00image=%s\x00tag=%s\x00started=%s\x00policy=%s\x00" .Id .Name .State.Status .RestartCount .Image .Config.Image .State.StartedAt .HostConfig.RestartPolicy.Name}}{{if .State.Health}}{{printf "health=%s\x00" .State.Health.Status}}{{range .State.Health.Log}}{{printf "said=%s\x00" .Output}}{{end}}{{end}}{{with .Config.Healthcheck}}{{printf "period=%v\x00" .StartPeriod}}{{printf "interval=%v\x00" .Interval}}{{end}}{{range .NetworkSettings.Networks}}{{printf "address=%s\x00" .IPAddress}}{{end}}{{range .Config.Env}}{{printf "env=%s\x00" .}}{{end}}'
 
 # usage: app_compose SECONDS ARGUMENTS...    docker compose in the app's directory, with nothing of this update's
 # environment: a variable there would win over the app's own .env
@@ -27,7 +27,7 @@ inspect_app() {
   local -n _inspected=$1
   local listing service id
   declare -gA REPLICA_ID=() REPLICA_NAME=() REPLICA_STATE=() REPLICA_RESTARTS=() REPLICA_IMAGE=() REPLICA_TAG=()
-  declare -gA REPLICA_HEALTH=() REPLICA_SAID=() REPLICA_PATIENCE=() REPLICA_ENV=()
+  declare -gA REPLICA_HEALTH=() REPLICA_SAID=() REPLICA_PATIENCE=() REPLICA_ENV=() REPLICA_STARTED=() REPLICA_POLICY=()
   APP=$2 APP_ADDRESSES=() SECRETS_OF_APP=()
   APP_DIRECTORY=${_inspected["apps.$2.DIRECTORY"]} APP_HEALTH=${_inspected["apps.$2.HEALTH_COMMAND"]:-}
   APP_KIND=${_inspected["apps.$2.KIND"]} APP_DRAIN=${_inspected["apps.$2.DRAIN_SECONDS"]}
@@ -59,6 +59,8 @@ inspect_replicas() {
       restarts) REPLICA_RESTARTS[$service]=$field ;;
       image) REPLICA_IMAGE[$service]=$field ;;
       tag) REPLICA_TAG[$service]=$field ;;
+      started) REPLICA_STARTED[$service]=$field ;;
+      policy) REPLICA_POLICY[$service]=$field ;;
       health) REPLICA_HEALTH[$service]=$field ;;
       said) REPLICA_SAID[$service]=$field ;;
       # Nanoseconds: how long docker may take to call it healthy.

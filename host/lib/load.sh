@@ -35,7 +35,12 @@ for library in \
   transaction \
   change \
   preflight \
-  status; do
+  status \
+  json \
+  report_servers \
+  report_start \
+  report_apps \
+  report; do
   # shellcheck source=/dev/null
   . "$BUNDLE/lib/$library.sh"
 done

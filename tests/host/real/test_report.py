@@ -1,0 +1,182 @@
+"""`update.sh --report` on real servers: what is served is told from handshakes, and what was planted by hand shows."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.host.conftest import SecretsManager
+from tests.host.issuing import Generation
+from tests.host.real.real_host import PASSWORD, RealHost, docker, must
+from tests.host.real.walking import OFF
+from tests.waiting import wait_until
+
+CLIENTS = {
+    "CLIENTS": "api,web",
+    "clients.api.ADDRESSES": "api",
+    "clients.api.USES": "postgres,redis",
+    "clients.api.DATABASE_USER": "voiceai",
+    "clients.web.ADDRESSES": "api",
+    "clients.web.USES": "postgres,redis",
+    "clients.web.DATABASE_USER": "voiceai",
+}
+WAY = (
+    ("POSTGRES_TLS_ENABLED", "on"),
+    ("PGBOUNCER_SERVER_TLS_SSLMODE", "verify-ca"),
+    ("PGBOUNCER_CLIENT_TLS_SSLMODE", "allow"),
+    ("REDIS_TLS_ENABLED", "true"),
+)
+REDIS_CLI = "REDISCLI_AUTH=$(cat /usr/local/etc/redis/password) redis-cli "
+
+
+def report(real: RealHost, *options: str) -> dict[str, Any]:
+    done = real.run("/opt/voiceai/update.sh", "--report", *options)
+    assert done.returncode == 0, done.stderr
+    assert PASSWORD not in done.stdout + done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="module")
+def offered(real_host: RealHost, generations: dict[int, Generation]) -> dict[str, str]:
+    """Every server offers TLS beside plaintext."""
+    real_host.client("api")
+    here = {**OFF, **CLIENTS, **generations[1].settings()}
+    real_host.applied(here)
+    for key, value in WAY:
+        here[key] = value
+        real_host.applied(here)
+    return here
+
+
+def test_a_report_tells_what_handshakes_show(
+    real: RealHost, offered: dict[str, str], generations: dict[int, Generation]
+) -> None:
+    before = real.started(), (real.root / "state/journal").read_text()
+    begun = time.monotonic()
+    told = report(real)
+    print(f"seconds: {time.monotonic() - begun:.2f}")
+    assert told["record"]["revision"] == str(real.revision)
+    for name, server in told["servers"].items():
+        assert server["state"] == "running", name
+        assert server["served"]["protocol"] == "TLSv1.3", name
+        assert server["served"]["verify"] == "0 (ok)", name
+        assert server["served"]["certificate"]["sha256"] == generations[1].leaf.sha256, name
+        assert "db.lab.internal" in server["served"]["certificate"]["names"], name
+        assert server["plaintext"]["verdict"] == "accepted", name
+        assert server["rendered"]["asVerified"], name
+        assert "error" not in server, name
+    assert told["servers"]["postgres"]["facts"]["ssl"] == "on"
+    assert told["servers"]["pgbouncer"]["facts"]["server_tls_sslmode"] == "verify-ca"
+    assert told["servers"]["redis"]["facts"]["tls-port"] == "6380"
+    assert not told["underWay"]
+    assert (real.started(), (real.root / "state/journal").read_text()) == before
+
+
+def test_a_client_that_may_be_of_two_apps_is_both(real: RealHost, offered: dict[str, str]) -> None:
+    odd = 'we"ird\\ na me'
+    quoted = odd.replace("\\", "\\\\")
+    conninfo = f"host=voiceai-pgbouncer port=5432 user=voiceai dbname=voiceai application_name='{quoted}'"
+    with real.connected("api", conninfo + " sslmode=disable"), real.redis_connected("api", "-p", "6379"):
+        told = report(real)
+    (client,) = (c for c in told["servers"]["pgbouncer"]["clients"] if c["application"].startswith("we"))
+    assert client["application"] == odd
+    assert (client["way"], client["apps"], client["sessions"]) == ("plaintext", ["api", "web"], 1)
+    assert [c["way"] for c in told["servers"]["redis"]["clients"]] == ["plaintext"]
+
+
+def test_a_start_is_proved_and_leaves_nothing(real: RealHost, offered: dict[str, str]) -> None:
+    told = report(real, "--restart")
+    for name, server in told["servers"].items():
+        assert server["start"]["problems"] == [], name
+    assert told["servers"]["postgres"]["start"]["reads"]["ssl"] == "on"
+    assert told["servers"]["pgbouncer"]["start"]["dials"] == {"plain": "t", "tls": "t"}
+    assert {key: value.strip() for key, value in told["servers"]["redis"]["start"]["dials"].items()} == {
+        "plain": "PONG",
+        "tls": "PONG",
+    }
+    for role in ("pgbouncer", "redis"):
+        assert docker("exec", real.container(role), "ls", "/dev/shm").stdout.split() == [], role
+        running = docker("exec", real.container(role), "sh", "-c", "cat /proc/[0-9]*/comm").stdout.split()
+        assert running.count("pgbouncer") + running.count("redis-server") == 1, role
+
+
+@pytest.fixture
+def mended(real: RealHost, offered: dict[str, str]) -> Iterator[None]:
+    """After what was planted: the one command that reconciles."""
+    yield
+    done = real.run("/opt/voiceai/update.sh", "--restart-only")
+    assert done.returncode == 0, done.stderr
+    told = report(real)
+    assert told["servers"]["redis"]["rendered"]["asVerified"]
+
+
+@pytest.mark.usefixtures("mended")
+def test_a_file_that_would_not_survive_a_start_is_told(real: RealHost, offered: dict[str, str]) -> None:
+    (real.root / "etc/redis/tls.conf").write_text("# somebody's\n")
+    (real.root / "etc/pgbouncer/tls.ini").write_text("client_tls_sslmode = require\nclient_tls_key_file = /nowhere\n")
+    (real.root / "etc/postgres/conf.d/tls.conf").write_text("ssl = off\n")
+    told = report(real, "--restart")["servers"]
+    assert [told[name]["rendered"]["asVerified"] for name in told] == [False, False, False]
+    assert told["redis"]["start"]["reads"] == {"port": "6379", "tls-port": "0"}
+    assert "pgbouncer does not start" in told["pgbouncer"]["start"]["problems"][0]
+    assert told["postgres"]["start"]["reads"]["ssl"] == "off"
+    # What runs is as it was.
+    assert all(told[name]["served"] for name in told)
+
+
+@pytest.mark.usefixtures("mended")
+def test_a_listener_closed_by_config_set_is_seen_on_the_wire(real: RealHost, offered: dict[str, str]) -> None:
+    docker("exec", real.container("redis"), "sh", "-c", REDIS_CLI + "CONFIG SET tls-port 0")
+    told = report(real)["servers"]["redis"]
+    assert told["served"] is None
+    assert told["facts"]["tls-port"] == "0"
+
+
+@pytest.mark.usefixtures("mended")
+def test_an_old_certificate_that_is_served_is_told_by_its_fingerprint(
+    real: RealHost, offered: dict[str, str], generations: dict[int, Generation], moto_server: SecretsManager
+) -> None:
+    moto_server.put(generations[2].secrets())
+    now = {**offered, **generations[2].settings()}
+    real.applied(now)
+    # The reissue's files are there and Postgres is told to serve those before.
+    older = next((real.root / "tls/generations").glob("1-*")).name
+    sql = f"ALTER SYSTEM SET ssl_cert_file = '/etc/ssl/internal/generations/{older}/server.crt'"
+    keyed = f"ALTER SYSTEM SET ssl_key_file = '/etc/ssl/internal/generations/{older}/server.key'"
+    psql = ("exec", "-e", "PGHOST=", real.container("postgres"), "psql", "-U", "voiceai", "-c")
+    try:
+        for one in (sql, keyed, "SELECT pg_reload_conf()"):
+            must(*psql, one)
+        wait_until(
+            "the old one is served",
+            lambda: (
+                report(real)["servers"]["postgres"]["served"]["certificate"]["sha256"] == generations[1].leaf.sha256
+            ),
+        )
+        told = report(real)
+        assert told["record"]["certificateSha256"] == generations[2].leaf.sha256
+        assert told["servers"]["postgres"]["over"]["ssl_cert_file"] == "ALTER SYSTEM"
+    finally:
+        for one in ("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()"):
+            must(*psql, one)
+        moto_server.put(generations[1].secrets())
+
+
+def test_a_hand_change_and_an_edit_are_told_with_who(real: RealHost, offered: dict[str, str]) -> None:
+    done = real.run("/opt/voiceai/update.sh", "--set", "PGBOUNCER_CLIENT_TLS_SSLMODE=disable")
+    assert done.returncode == 0, done.stderr
+    (change,) = report(real)["handChanges"]
+    assert (change["key"], change["declared"], change["now"]) == ("PGBOUNCER_CLIENT_TLS_SSLMODE", "allow", "disable")
+    assert change["who"] == "root"
+    done = real.run("/opt/voiceai/update.sh", "--set", "PGBOUNCER_CLIENT_TLS_SSLMODE=allow")
+    assert done.returncode == 0, done.stderr
+    assert report(real)["handChanges"] == []
+
+
+def test_an_update_that_is_under_way_is_told_and_not_held_up(real: RealHost, offered: dict[str, str]) -> None:
+    holds = "exec 9>>/var/lib/voiceai/lock && flock 9 && sleep 20"
+    docker("exec", "--detach", f"{real.name}-host", "bash", "-c", holds)
+    wait_until("somebody holds the lock", lambda: report(real)["underWay"] is True)
+    docker("exec", f"{real.name}-host", "pkill", "-f", "sleep 20")
