@@ -137,15 +137,21 @@ redis_login() {
   checked FAILED "$2: another CA should refuse $REDIS_AT:$REDIS_PORT" "$words"
 }
 
-# usage: see_redis_sessions SETTINGS APP    SEEN_TLS and SEEN_PLAIN count the app's connections that Redis shows
+# usage: see_redis_sessions SETTINGS APP [WAYS...]    SEEN_TLS and SEEN_PLAIN count the app's connections that Redis shows,
+# asked by the app's way or by the first of WAYS that is answered. No fork a line: there may be hundreds.
 see_redis_sessions() {
   local -n _shown=$1
-  local name=${_shown["apps.$2.REDIS_CLIENT_NAME"]:-} line probe mine='' called
+  local name=${_shown["apps.$2.REDIS_CLIENT_NAME"]:-} way line probe mine='' called
+  local -a ways=("${@:3}")
+  ((${#ways[@]})) || ways=("$(redis_way "$1" "$2")")
   SEEN_TLS=0 SEEN_PLAIN=0
   know_redis "$1"
   dialed_redis || return
   probe="$PROBE-$$-$RANDOM"
-  ask_redis "$(redis_way "$1" "$2")" "${_shown["apps.$2.REDIS_TLS_CA_FILE"]:-}" "CLIENT SETNAME $probe"$'\n''CLIENT LIST'
+  for way in "${ways[@]}"; do
+    ask_redis "$way" "${_shown["apps.$2.REDIS_TLS_CA_FILE"]:-}" "CLIENT SETNAME $probe"$'\n''CLIENT LIST'
+    [[ $ANSWER != *" name=$probe "* ]] || break
+  done
   while IFS= read -r line; do
     [[ $line != *" name=$probe "* ]] || mine=$(client_host "$line")
   done <<<"$ANSWER"
@@ -154,10 +160,11 @@ see_redis_sessions() {
     return 1
   }
   while IFS= read -r line; do
-    called=$(list_value "$line" name)
-    [[ -n $(list_value "$line" addr) ]] && is_of_this_host "$(client_host "$line")" "$mine" && [[ $called != "$PROBE"* ]] || continue
-    [[ -z $name || $called == "$name" ]] || continue
-    if [[ $(list_value "$line" laddr) == *":$REDIS_PORT" ]]; then SEEN_TLS=$((SEEN_TLS + 1)); else SEEN_PLAIN=$((SEEN_PLAIN + 1)); fi
+    [[ $line =~ \ addr=([^ ]*):[^\ :]*\  ]] && is_of_this_host "${BASH_REMATCH[1]}" "$mine" || continue
+    called=''
+    [[ ! $line =~ \ name=([^ ]*) ]] || called=${BASH_REMATCH[1]}
+    [[ $called != "$PROBE"* && (-z $name || $called == "$name") ]] || continue
+    if [[ $line =~ \ laddr=[^\ ]*:$REDIS_PORT\  ]]; then SEEN_TLS=$((SEEN_TLS + 1)); else SEEN_PLAIN=$((SEEN_PLAIN + 1)); fi
   done <<<"$ANSWER"
   SEEN_AT="Redis sees from $mine"
 }

@@ -81,17 +81,22 @@ one_change_at_most() {
     problem "more than one variable differs from what this host verified last (revision ${PREVIOUS[REVISION]}): $(describe_changes); an earlier step did not end here, or something was set by hand (update.sh --status): finish it or take it back first; nothing was changed"
 }
 
+# usage: look_around    what runs here; EMPTY_HOST is no where there is no record and something does: that was not in the
+# state before any step just because nobody wrote down in which
+look_around() {
+  EMPTY_HOST=yes
+  [[ $RECORDED == yes ]] || ! an_app_is_here NEXT || EMPTY_HOST=no
+  has_servers NEXT || return 0
+  inspect_servers NEXT
+  if [[ ${STATE_OF[pgbouncer]:-} == running ]]; then admin_open; fi
+  [[ $RECORDED == yes || "${STATE_OF[*]}" != *running* ]] || EMPTY_HOST=no
+}
+
 # usage: take_over    a host without a record that must run NEXT already: proved before anything is written. One on which
 # nothing runs comes to them as a new host does.
 take_over() {
-  EMPTY_HOST=yes
-  ! an_app_is_here NEXT || EMPTY_HOST=no
-  if has_servers NEXT; then
-    inspect_servers NEXT
-    [[ "${STATE_OF[*]}" != *running* ]] || EMPTY_HOST=no
-  fi
+  look_around
   [[ $EMPTY_HOST == no ]] || return 0
-  if [[ ${STATE_OF[pgbouncer]:-} == running ]]; then admin_open; fi
   verify_settings NEXT ||
     problem "a first deployment is taken over where hosts run it already, and this host does not: $REASON; declare what it runs, or the start; nothing was changed" || return
   say 'this host runs these settings already: they are taken over'
@@ -105,15 +110,7 @@ prepare() {
   for variable in "${CHANGES[@]}"; do copy_variable PREVIOUS NOW "$variable"; done
   stage_certificate NEXT || return
   one_of CERTIFICATE_GENERATION "${CHANGES[@]}" || flip_generation NEXT || return
-  EMPTY_HOST=yes
-  # What runs already was not in the state before any step just because nobody wrote down in which.
-  [[ $RECORDED == yes ]] || ! an_app_is_here NEXT || EMPTY_HOST=no
-  has_servers NEXT || return 0
-  inspect_servers NEXT
-  if [[ ${STATE_OF[pgbouncer]:-} == running ]]; then admin_open; fi
-  if [[ $RECORDED == no ]]; then
-    [[ "${STATE_OF[*]}" != *running* ]] || EMPTY_HOST=no
-  fi
+  look_around
 }
 
 # usage: step_forward VARIABLE    NOW gets NEXT's value, live and verified

@@ -102,16 +102,9 @@ preflight_client_leg() {
 # client's sslmode, so this is said and refuses nothing where the settings are declared: the rules have seen to the apps.
 # What is set by hand no rule has seen.
 tls_is_not_needed() {
-  local session found=0
-  pgbouncer_sessions || problem "$WHY" || return
-  resolve_clients "$1"
-  while IFS= read -r session; do
-    [[ -n $session ]] || continue
-    found=$((found + 1))
-    say "uses TLS now and will not be offered it again: $(describe_session "$1" pgbouncer "$session")"
-  done < <(sessions_in tls)
-  [[ $BY_HAND == no || $found == 0 ]] ||
-    problem "$2: $found sessions of PgBouncer use TLS, see above, and one that verifies would be cut off: set it in the stack's configuration, where the apps come first, or take those clients back first; nothing was changed"
+  say_tls_users "$1" pgbouncer 'uses TLS now and will not be offered it again' || return
+  [[ $BY_HAND == no || $TLS_USERS == 0 ]] ||
+    problem "$2: $TLS_USERS sessions of PgBouncer use TLS, see above, and one that verifies would be cut off: set it in the stack's configuration, where the apps come first, or take those clients back first; nothing was changed"
 }
 
 # usage: apply_client_leg SETTINGS VARIABLE

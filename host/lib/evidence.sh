@@ -105,6 +105,19 @@ sessions_in() {
   for session in "${SESSIONS[@]}"; do [[ $session != "$1$FIELD"* ]] || printf '%s\n' "$session"; done
 }
 
+# usage: say_tls_users SETTINGS SERVER WORDS [ADDRESS]    says who is connected in TLS, but from ADDRESS; TLS_USERS counts them
+say_tls_users() {
+  local session
+  TLS_USERS=0
+  "$2_sessions" || problem "$WHY" || return
+  resolve_clients "$1"
+  while IFS= read -r session; do
+    [[ -n $session && (-z ${4:-} || $session != "tls$FIELD$4$FIELD"*) ]] || continue
+    TLS_USERS=$((TLS_USERS + 1))
+    say "$3: $(describe_session "$1" "$2" "$session")"
+  done < <(sessions_in tls)
+}
+
 # usage: no_plaintext_session SERVER    reads SESSIONS anew; WHY counts what is left
 no_plaintext_session() {
   local left

@@ -240,17 +240,10 @@ preflight_redis_listener() {
 # usage: nobody_needs_tls SETTINGS ASKED    refuses while somebody is connected by the TLS listener, whom the next connect
 # would fail. The collector goes back with this very step, before Redis.
 nobody_needs_tls() {
-  local session found=0
-  redis_sessions || problem "$WHY" || return
-  resolve_clients "$1"
   if has_role "$1" otel; then inspect_otel; fi
-  while IFS= read -r session; do
-    [[ -n $session && $session != "tls$FIELD${OTEL_ADDRESS:-none}$FIELD"* ]] || continue
-    found=$((found + 1))
-    say "uses TLS now and would find no TLS listener: $(describe_session "$1" redis "$session")"
-  done < <(sessions_in tls)
-  ((found == 0)) ||
-    problem "$2: $found sessions use Redis's TLS listener, see above: take these clients back to plaintext first; nothing was changed"
+  say_tls_users "$1" redis 'uses TLS now and would find no TLS listener' "${OTEL_ADDRESS:-}" || return
+  ((TLS_USERS == 0)) ||
+    problem "$2: $TLS_USERS sessions use Redis's TLS listener, see above: take these clients back to plaintext first; nothing was changed"
 }
 
 # usage: apply_redis_tls SETTINGS VARIABLE    Redis before its collector, on the way back after it

@@ -6,7 +6,7 @@
 #
 # Guarantees: nothing is changed and no lock is taken, so that asking never holds up a change; a server that does not answer
 # is said so and the rest is still told; a password is in no value. With --restart scratch processes run beside the servers,
-# on ports of their own on loopback, and are gone with the answer: see report_restart.sh.
+# on ports of their own on loopback, and are gone with the answer: see report_start.sh.
 
 REPORT_FORMAT=1
 

@@ -34,39 +34,14 @@ replica_object() {
   JSON="{${replica%,}}"
 }
 
-# usage: app_redis_sessions SETTINGS APP    as see_redis_sessions, without a fork a line
-app_redis_sessions() {
-  local -n _shown=$1
-  local name=${_shown["apps.$2.REDIS_CLIENT_NAME"]:-} way line probe mine='' called
-  SEEN_TLS=0 SEEN_PLAIN=0
-  know_redis "$1"
-  dialed_redis || return
-  # shellcheck disable=SC2153  # evidence.sh sets it
-  probe="$PROBE-$$-$RANDOM"
-  for way in "$(redis_way "$1" "$2")" tls plain; do
-    ask_redis "$way" "${_shown["apps.$2.REDIS_TLS_CA_FILE"]:-}" "CLIENT SETNAME $probe"$'\n''CLIENT LIST'
-    [[ $ANSWER != *" name=$probe "* ]] || break
-  done
-  line=$(grep -m 1 -F " name=$probe " <<<"$ANSWER") && mine=$(client_host "$line") && [[ -n $mine ]] || {
-    WHY="Redis does not show the connection that asked: ${ANSWER:0:300}"
-    return 1
-  }
-  while IFS= read -r line; do
-    [[ $line =~ \ addr=([^ ]*):[0-9]+\  ]] && is_of_this_host "${BASH_REMATCH[1]}" "$mine" || continue
-    called=''
-    [[ ! $line =~ \ name=([^ ]*) ]] || called=${BASH_REMATCH[1]}
-    [[ $called != "$PROBE"* && (-z $name || $called == "$name") ]] || continue
-    if [[ $line == *" laddr="*":$REDIS_PORT "* ]]; then SEEN_TLS=$((SEEN_TLS + 1)); else SEEN_PLAIN=$((SEEN_PLAIN + 1)); fi
-  done <<<"$ANSWER"
-  SEEN_AT="Redis sees from $mine"
-}
-
 # usage: sessions_object SETTINGS APP TRACK    prints what the server says of the app's sessions, or why it is not known
 sessions_object() {
-  local seen='' asks=app_redis_sessions
-  [[ $3 == redis ]] || asks=see_database_sessions
+  local seen=''
+  local -a asks=(see_database_sessions "$1" "$2")
+  # What is served may not be what was verified.
+  [[ $3 != redis ]] || asks=(see_redis_sessions "$1" "$2" "$(redis_way "$1" "$2")" tls plain)
   WHY=''
-  if "$asks" "$1" "$2" 2>/dev/null; then
+  if "${asks[@]}" 2>/dev/null; then
     put_number seen tls "$SEEN_TLS"
     put_number seen plaintext "$SEEN_PLAIN"
     put seen by "${SEEN_AT#* sees from }"
