@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from operate.report import Advice
 from rollout.declared import Declared
 from rollout.moves import describe
+from rollout.path import set_command, with_value
 from rollout.rules import move_violations, standing
-from rollout.steps import TRACKS, app_of
+from rollout.steps import TRACKS
 
 Blocked = Callable[[Declared, Declared], bool]
 """Whether something besides the rules of a move forbids it: the ladder."""
-
-
-def config_command(environment: str, key: str, value: str) -> str:
-    """The `pulumi config set` that changes one variable: a line of the stack's file."""
-    path = "--path " if app_of(key) else ""
-    return f"pulumi config set --stack {environment} {path}{key} {value}"
 
 
 def undo(environment: str, previous: Declared, following: Declared) -> tuple[Advice, ...]:
@@ -28,7 +22,7 @@ def undo(environment: str, previous: Declared, following: Declared) -> tuple[Adv
         return (
             Advice(
                 what=f"set {move.key} back to {move.before}",
-                command=config_command(environment, move.key, move.before),
+                command=set_command(move.key, move.before, stack=environment),
             ),
         )
     blocked = move_violations(following, previous)
@@ -50,9 +44,9 @@ def _legal(environment: str, stands: Declared, blocked: Blocked) -> Iterator[Adv
             key, equals, value = standing(stands.settings, track)[word].partition(" ")[0].partition("=")
             if not equals:
                 continue
-            following = replace(stands, settings={**stands.settings, key: value})
+            following = with_value(stands, key, value)
             if not move_violations(stands, following) and not blocked(stands, following):
-                yield Advice(what=describe(stands, following).line, command=config_command(environment, key, value))
+                yield Advice(what=describe(stands, following).line, command=set_command(key, value, stack=environment))
 
 
 def pending_ways(
@@ -68,7 +62,7 @@ def pending_ways(
     else:
         back = Advice(
             what=f"or go back: {move.key} to {move.before}",
-            command=config_command(environment, move.key, move.before),
+            command=set_command(move.key, move.before, stack=environment),
         )
     return (
         Advice(what=finish, command=f"pulumi up --stack {environment}"),

@@ -14,11 +14,11 @@ from operate.connections import Connections, connections
 from operate.report import Advice, Finding, Refusal, Report, Touched
 from operate.source import Version, stack_file
 from operate.stack_file import StackFile, read_ladder, read_project, read_stack_file
-from operate.stacks import Stack, Stacks
+from operate.stacks import Stack, Stacks, apart
 from rollout import ladder as rungs
 from rollout.declared import Declared
-from rollout.ledger import Record, Refused, advance, last_confirmed, unconfirmed_hosts
-from rollout.moves import Move, changed_keys, describe, is_move
+from rollout.ledger import Refused, advance, last_confirmed, unconfirmed_hosts
+from rollout.moves import Move, describe, is_move
 from rollout.render import touched_hosts
 from rollout.rules import at_start, move_violations, state_violations
 from rollout.steps import app_of, for_app
@@ -109,7 +109,7 @@ def _judge(place: Place) -> Finding:
             moves=True,
             refusals=problems,
         )
-    following = _normal(configuration.declared)
+    following = configuration.declared.as_kept()
     stands = _stands(place, following)
     refusals = _refusals(place, stands, following)
     before = stands if stands is not None else following
@@ -142,18 +142,13 @@ def _judge(place: Place) -> Finding:
     )
 
 
-def _normal(declared: Declared) -> Declared:
-    """As the ledger's provider is given it."""
-    return Declared.from_plain(declared.to_plain())
-
-
 def _stands(place: Place, following: Declared) -> Declared | None:
     """What the move starts from: what the stack last attempted, else the base; None where nobody can tell."""
     if place.stack is not None:
         return place.stack.record.attempted if place.stack.record else at_start(following)
     if place.base is None:
         return at_start(following)
-    return _normal(place.base.configuration.declared) if place.base.configuration else None
+    return place.base.configuration.declared.as_kept() if place.base.configuration else None
 
 
 def _refusals(place: Place, stands: Declared | None, following: Declared) -> tuple[Refusal, ...]:
@@ -211,7 +206,7 @@ def _step(place: Place, following: Declared, move: Move, reached: Connections) -
     base = place.base.configuration
     if base is None:
         return "from a config that the program refused to one that it takes"
-    if place.stack is not None and _normal(base.declared) != following:
+    if place.stack is not None and base.declared.as_kept() != following:
         return f"to where the stack stands already ({describe(base.declared, following).line})"
     if reached.hosts:
         return "how hosts are reached"
@@ -255,22 +250,15 @@ def _against_the_stack(place: Place) -> tuple[str, ...]:
     pending = unconfirmed_hosts(record, place.stack.receipts)
     if pending:
         notes.append(f"the last move ({record.move}) is not confirmed by {', '.join(pending)}")
-    base = _normal(place.base.configuration.declared) if place.base and place.base.configuration else None
+    base = place.base.configuration.declared.as_kept() if place.base and place.base.configuration else None
     if base is None:
         return tuple(notes)
     if base == record.attempted:
         return (*notes, *(() if pending else ("the base is what the stack has confirmed",)))
     if pending and base == record.confirmed:
         return (*notes, "the base is what was confirmed before it, and was not applied since")
-    return (*notes, f"the base was never applied: {_difference(record, base)}; judged from where the stack stands")
-
-
-def _difference(record: Record, base: Declared) -> str:
-    stands = record.attempted
-    keys = changed_keys(stands.settings, base.settings)
-    if keys:
-        return ", ".join(f"{key} is {base.settings[key]} there and {stands.settings[key]} in the stack" for key in keys)
-    return describe(stands, base).line or "attributes differ"
+    differ = apart(record.attempted, base) or "attributes differ"
+    return (*notes, f"the base was never applied: {differ}; judged from where the stack stands")
 
 
 def _unseen(move: Move, following: Declared) -> tuple[str, ...]:

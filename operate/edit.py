@@ -18,6 +18,7 @@ import yaml
 
 from operate.errors import BadInput
 from operate.yaml_text import load
+from rollout.path import set_command
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -26,10 +27,8 @@ def with_value(text: str, key: str, value: str, *, namespace: str, where: str) -
     """The text with the step variable `key` (`apps.web.REDIS_TLS_ENABLED`) at `value`; raises `BadInput` where that
     can't be done in one line. `where` names the file."""
     parts = key.split(".")
-    option = "--path " if len(parts) > 1 else ""
     by_hand = (
-        f"{where}: {key} can't be set in one line here; `pulumi config set {option}{key} {value}` does it, and "
-        "rewrites the file"
+        f"{where}: {key} can't be set in one line here; `{set_command(key, value)}` does it, and rewrites the file"
     )
     # A plain key is also taken without its namespace, as the program's own reader does.
     document = load(text, where)

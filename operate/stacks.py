@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from operate.errors import BadInput
+from rollout.declared import Declared
 from rollout.ledger import Record
+from rollout.moves import changed_keys, describe
 
 _LEDGER = "tls:Ledger"
 _STACK = "pulumi:pulumi:Stack"
@@ -92,6 +94,14 @@ def parse_export(text: str, where: str) -> tuple[str, Stack]:
         raise BadInput(
             f"{where}: the ledger of stack {name} is not one that this version knows; use the version that applied it"
         ) from None
+
+
+def apart(stack: Declared, file: Declared) -> str:
+    """In what a file says something else than its stack was last given; "" where only attributes may differ."""
+    keys = changed_keys(stack.settings, file.settings)
+    if keys:
+        return ", ".join(f"{key} is {file.settings[key]} there and {stack.settings[key]} in the stack" for key in keys)
+    return describe(stack, file).line
 
 
 class _Unreadable(Exception):

@@ -15,9 +15,8 @@ from operate.stopped import EXIT_BAD_INPUT, EXIT_REFUSED, Stopped
 from operate.yaml_text import load
 from rollout import ladder
 from rollout.config import Configuration
-from rollout.declared import Declared
 from rollout.ledger import Record, unconfirmed_hosts
-from rollout.moves import changed_keys, describe
+from rollout.moves import changed_keys
 
 _NO = ("", "false", "off", "no", "none")
 
@@ -42,7 +41,7 @@ class Standing:
     @property
     def agrees(self) -> bool:
         """Whether the file says what the stack was last given."""
-        return normal(self.configuration.declared) == self.record.attempted
+        return self.configuration.declared.as_kept() == self.record.attempted
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -95,11 +94,6 @@ def look(file: ConfigFile, folder: Path, stack: str) -> Standing:
     )
 
 
-def normal(declared: Declared) -> Declared:
-    """As the ledger keeps it."""
-    return Declared.from_plain(declared.to_plain())
-
-
 def is_protected(version: Version, environment: str) -> bool:
     """Whether the environment's file says `protected`: anything but a no counts."""
     document = load(version.stacks[environment], environment)
@@ -123,14 +117,13 @@ def agree(standing: Standing, file: ConfigFile, stack: str) -> None:
     """Raises `Stopped` where file and stack differ: a step on top of an edit would be two."""
     if standing.agrees:
         return
-    here, there = normal(standing.configuration.declared), standing.record.attempted
+    here, there = standing.configuration.declared.as_kept(), standing.record.attempted
     keys = changed_keys(there.settings, here.settings)
-    differ = ", ".join(f"{key} is {here.settings[key]} there and {there.settings[key]} in the stack" for key in keys)
     back = " and ".join(f"{key}={there.settings[key]}" for key in keys) or "what it was"
     raise Stopped(
         EXIT_REFUSED,
         f"{file.path.name} was changed and never applied: "
-        f"{differ or describe(there, here).line or 'what stands beside the steps differs'}",
+        f"{stacks.apart(there, here) or 'what stands beside the steps differs'}",
         stands="nothing was changed",
         todo=f"apply it (pulumi up --stack {stack}), or set the file back to {back}",
     )

@@ -22,7 +22,7 @@ from operate.report import Advice, Finding, Touched
 from operate.screen import Screen
 from operate.source import stack_file
 from operate.stack_file import read_stack_file
-from operate.standing import Standing, agree, is_protected, look, normal
+from operate.standing import Standing, agree, is_protected, look
 from operate.stopped import EXIT_BUSY, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, Busy, Failed, Stopped
 from operate.way import Move
 from rollout.declared import Declared
@@ -100,7 +100,7 @@ class Operator:
 
     def _judged(self, here: Standing, text: str) -> tuple[Finding, Declared]:
         """The step as a pull request with it would be judged."""
-        following = normal(here.configuration.declared)
+        following = here.configuration.declared.as_kept()
         if text == here.text:
             return again(here), following
         head = here.with_text(text)
@@ -116,7 +116,7 @@ class Operator:
         parsed = read_stack_file(head, here.environment).configuration
         if parsed is None:
             raise AssertionError("a config that was judged as allowed is a good one")
-        return finding, normal(parsed.declared)
+        return finding, parsed.declared.as_kept()
 
     def _preflight(self, here: Standing, following: Declared, finding: Finding) -> None:
         hosts = [one.host for one in finding.hosts]

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from rollout.declared import Declared
 from rollout.ledger import Record, Refused, advance, unconfirmed_hosts
 from rollout.moves import changed_keys, describe
+from rollout.path import set_command, with_value
 from rollout.rules import standing
-from rollout.steps import TRACKS, app_of, stages
+from rollout.steps import TRACKS, stages
 
 UP = "`pulumi up`"
-
-
-def set_command(key: str, value: str) -> str:
-    """How a step variable is set: `pulumi config set --path apps.api.REDIS_TLS_ENABLED true`."""
-    return f"`pulumi config set {'--path ' if app_of(key) else ''}{key} {value}`"
 
 
 def allowed_now(record: Record | None, declared: Declared, receipts: Mapping[str, str]) -> str:
@@ -25,7 +20,7 @@ def allowed_now(record: Record | None, declared: Declared, receipts: Mapping[str
         return "allowed now: `pulumi stack import --file CHECKPOINT` with the last good checkpoint"
     if record is None:
         return f"allowed now: every step variable at its initial value, then {UP}"
-    found = [set_command(key, value) for key, value in _candidates(record, declared, receipts)]
+    found = [f"`{set_command(key, value)}`" for key, value in _candidates(record, declared, receipts)]
     if found:
         return f"allowed now: undo this change, then {' or '.join(dict.fromkeys(found))}, then {UP}"
     return f"allowed now: the config as it was for the last move ({record.move}), then {UP}"
@@ -39,7 +34,7 @@ def _candidates(record: Record, declared: Declared, receipts: Mapping[str, str])
     else:
         tried = list(_steps(record.attempted, declared))
     for key, value in tried:
-        if _accepted(record, replace(record.attempted, settings={**record.attempted.settings, key: value}), receipts):
+        if _accepted(record, with_value(record.attempted, key, value), receipts):
             yield key, value
 
 

@@ -152,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     end_on_sigterm()
     try:
         return run(chosen)
-    except (LabError, DockerError, SetupError, LoadInvalid, TimeoutError) as error:
+    except (LabError, DockerError, SetupError, LoadInvalid) as error:
         say(f"proof: {error}")
         return 1
     except KeyboardInterrupt:

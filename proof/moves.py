@@ -21,10 +21,10 @@ from lab.load.profiles import KINDS
 from lab.measure import Request, Window, overlapping
 from lab.traffic import Traffic
 from lab.walk import SETTLE_SECONDS, Walker
-from proof.space import Kind, explore, legal_moves, one_app, with_value
+from proof.space import Kind, explore, legal_moves, one_app
 from proof.tour import Way, made, tour
 from rollout.declared import Declared
-from rollout.path import ahead, behind
+from rollout.path import ahead, behind, with_value
 from rollout.steps import GENERATION, PREPARED, TRACKS, stages
 from toolchain.progress import part
 

@@ -10,15 +10,16 @@ import json
 import os
 import shutil
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from lab import containers, images
 from lab.containers import DockerError, docker
+from lab.errors import LabError
+from lab.hosts import wait_until
 from proof.certificates import Material
 from proof.matrix import APP_REDIS, SSLMODE, Combination
 
@@ -108,7 +109,7 @@ class Servers:
 
     def __exit__(self, *_exception: object) -> None:
         names = [f"{self.name}-{one}" for one in ("client", "postgres", "pgbouncer", "redis")]
-        containers.remove("container", [name for name in names if containers.inspect(name)])
+        containers.remove("container", names)
         containers.remove("network", [self.name])
         shutil.rmtree(self.root)
 
@@ -192,7 +193,10 @@ class Servers:
             except DockerError:
                 return False
 
-        _wait(f"{server} on {port} to answer or to end", settled, lambda: docker("logs", "--tail", "20", container))
+        try:
+            wait_until(settled, what=f"{server} on {port} to answer or to end", seconds=_START_SECONDS)
+        except LabError as error:
+            raise LabError(f"{error}; its log:\n{docker('logs', '--tail', '20', container)}") from None
 
     def _ask(self, **asked: Any) -> str:
         text = json.dumps({**asked, "seconds": _CLIENT_SECONDS}).encode()
@@ -203,11 +207,3 @@ class Servers:
         path.write_text(text)
         path.chmod(mode)
         os.chown(path, _OWNER, _OWNER)
-
-
-def _wait(what: str, holds: Callable[[], bool], logs: Callable[[], str]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {_START_SECONDS:.0f} s for {what}; its log:\n{logs()}")
-        time.sleep(0.05)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rollout.declared import CertificateSpec, Declared, HostSpec, Site, default_app
-from rollout.path import Moves, ahead, behind
+from rollout.path import Moves, ahead, behind, with_value
 from rollout.rules import move_violations, state_violations
 from rollout.steps import ROWS, generic, initial_attributes, initial_settings, rank, variable_of
 
@@ -71,11 +71,6 @@ def legal_moves(declared: Declared) -> Iterator[tuple[str, str]]:
     for key, value in _all_moves(declared):
         if not move_violations(declared, with_value(declared, key, value)):
             yield key, value
-
-
-def with_value(declared: Declared, key: str, value: str) -> Declared:
-    """The declaration after that line of config."""
-    return replace(declared, settings={**declared.settings, key: value})
 
 
 def explore(start: Declared) -> Explored:

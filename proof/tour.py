@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator
 
-from proof.space import Kind, legal_moves, with_value
+from proof.space import Kind, legal_moves
 from rollout.declared import Declared
-from rollout.path import behind
+from rollout.path import behind, with_value
 from rollout.steps import generic
 
 Way = tuple[tuple[str, str], ...]

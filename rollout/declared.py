@@ -186,6 +186,10 @@ class Declared:
             "leaving": list(self.leaving),
         }
 
+    def as_kept(self) -> Declared:
+        """As the ledger keeps it: what a record's declarations are compared with."""
+        return Declared.from_plain(self.to_plain())
+
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Declared:
         """The inverse of `to_plain`. What an older version did not know stands at its initial value."""

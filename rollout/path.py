@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rollout.declared import Declared
-from rollout.steps import TRACKS, Stage, rank, stages
+from rollout.steps import TRACKS, Stage, app_of, rank, stages
 
 Moves = tuple[tuple[str, str], ...]
+
+
+def with_value(declared: Declared, key: str, value: str) -> Declared:
+    """The declaration after that line of config."""
+    return replace(declared, settings={**declared.settings, key: value})
+
+
+def set_command(key: str, value: str, *, stack: str = "") -> str:
+    """How that line is set: `pulumi config set --path apps.api.REDIS_TLS_ENABLED true`; "" is the selected stack."""
+    return f"pulumi config set {f'--stack {stack} ' if stack else ''}{'--path ' if app_of(key) else ''}{key} {value}"
 
 
 def forward(declared: Declared) -> Moves:

@@ -58,6 +58,12 @@ _REDIS_CLIENTS = Unseen(
     look="`CLIENT LIST` on Redis: laddr ends in the port that a client uses",
 )
 
+_ROLLED_FORWARD = (
+    "The app's replicas are recreated one after another, each drained first and healthy before the next; the app's "
+    "first host is the canary. With one replica (acceptRestart) its requests fail while it starts."
+)
+_ROLLED_BACK = "The app's replicas are recreated one after another, as on the way forward; no other app notices."
+
 _TRAFFIC: dict[tuple[str, str], Traffic] = {
     ("PREPARED", "on"): Traffic(
         forward="Nothing where servers run by our own compose.yaml. In a deployment of your own, the host first says "
@@ -95,9 +101,8 @@ _TRAFFIC: dict[tuple[str, str], Traffic] = {
         page="04-pgbouncer-client-leg.md",
     ),
     ("apps.<app>.DATABASE_SSL_MODE", "verify-full"): Traffic(
-        forward="The app's replicas are recreated one after another, each drained first and healthy before the next; "
-        "the app's first host is the canary. With one replica (acceptRestart) its requests fail while it starts.",
-        back="The app's replicas are recreated one after another, as on the way forward; no other app notices.",
+        forward=_ROLLED_FORWARD,
+        back=_ROLLED_BACK,
         page="05-apps-database.md",
         unseen=(_REPLICAS,),
     ),
@@ -121,9 +126,8 @@ _TRAFFIC: dict[tuple[str, str], Traffic] = {
         page="08-redis-tls.md",
     ),
     ("apps.<app>.REDIS_TLS_ENABLED", "true"): Traffic(
-        forward="The app's replicas are recreated one after another, each drained first and healthy before the next; "
-        "the app's first host is the canary. With one replica (acceptRestart) its requests fail while it starts.",
-        back="The app's replicas are recreated one after another, as on the way forward; no other app notices.",
+        forward=_ROLLED_FORWARD,
+        back=_ROLLED_BACK,
         page="09-apps-redis.md",
         unseen=(_REPLICAS, _KAMAILIO),
     ),

@@ -9,8 +9,9 @@ from proof import space
 from proof.certificates import material
 from proof.matrix import CERTIFICATES, HOPS, SERVING, combinations
 from proof.moves import pairs
-from proof.space import Explored, explore, legal_moves, one_app, with_value
+from proof.space import Explored, explore, legal_moves, one_app
 from proof.tour import made, tour
+from rollout.path import with_value
 from rollout.rules import move_violations
 
 
