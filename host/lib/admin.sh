@@ -15,7 +15,7 @@ admin_open() {
   call_arguments pgbouncer
   { coproc ADMIN {
     exec 9>&-
-    with_passwords exec_docker exec -i "${CALL_ARGUMENTS[@]}" "${CONTAINER[pgbouncer]}" psql -X -q -A -w -P footer=off \
+    with_passwords exec_alone docker exec -i "${CALL_ARGUMENTS[@]}" "${CONTAINER[pgbouncer]}" psql -X -q -A -w -P footer=off \
       -P "fieldsep=$ADMIN_SEPARATOR" "${CONSOLE[@]}" 2>&1
   }; } 2>/dev/null
   # Descriptors of our own: bash closes a coprocess's as soon as it ends, with its last words unread.
@@ -38,8 +38,9 @@ pgbouncer_port() {
   printf '%s' "${socket##*.}"
 }
 
-# usage: exec_docker ARGUMENTS...    in place of this process
-exec_docker() { exec docker "$@"; }
+# usage: exec_alone COMMAND...    in place of this process and in a session of its own: a Ctrl-C, which goes to the whole
+# group, would end it in the middle of the way back. What `call` runs is in a group of its own by timeout(1).
+exec_alone() { exec setsid "$@"; }
 
 # usage: admin_close    ends the session, if there is one; the next query opens another
 admin_close() {
@@ -65,6 +66,8 @@ admin_query() {
     ((SECONDS < deadline)) || break
   done
   WHY="PgBouncer's admin console does not answer${ADMIN_ROWS[0]:+: ${ADMIN_ROWS[0]}}"
+  # One that waits for its server would be waited for at its closing.
+  [[ -z ${ADMIN_PID:-} ]] || kill "$ADMIN_PID" 2>/dev/null || true
   admin_close
   return 1
 }

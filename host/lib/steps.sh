@@ -184,6 +184,8 @@ restore() {
   local settings=$1 variable failed=0 RESTORING=yes
   local -a STEPPED=("${@:2}")
   shift
+  # What ended the way forward may have ended the console's session too.
+  admin_close
   stage_certificate "$settings" || return
   if has_servers "$settings"; then inspect_servers "$settings"; fi
   bring_up "$settings" no || return
