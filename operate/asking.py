@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from operate.remote import NOT_REACHED, Answer, Remote
+from operate.remote import NOT_REACHED, TIMED_OUT, Answer, Remote, remedy
 from rollout.config import Configuration
 from rollout.declared import Declared
 from rollout.ledger import Record
@@ -13,7 +13,6 @@ from rollout.render import host_content, host_settings
 
 PASSES, REFUSED, BUSY = 0, 3, 5
 """update.sh's exit codes."""
-_TIMED_OUT = 124
 _VERIFY_SECONDS = 120
 
 
@@ -76,7 +75,7 @@ def _after(answer: Answer, revision: str) -> Said:
     if answer.code != PASSES:
         if answer.code == BUSY:
             return _before(answer)
-        if answer.code in (NOT_REACHED, _TIMED_OUT):
+        if answer.code in (NOT_REACHED, TIMED_OUT):
             return _no_answer(answer)
         return Said(host=answer.host, code=answer.code, verdict="does NOT hold", lines=(*answer.out, *answer.err))
     *checks, receipt = answer.out or ("none",)
@@ -87,13 +86,10 @@ def _after(answer: Answer, revision: str) -> Said:
 
 
 def _no_answer(answer: Answer) -> Said:
-    lines = (*answer.out, *answer.err)[-4:]
-    if answer.code == NOT_REACHED:
-        todo = "see that ssh reaches it with the key of the config or of your agent (--ssh-config for a bastion)"
-    elif any("what should be done" in line for line in lines) or answer.code in (126, 127):
-        todo = "it has another version's update.sh, or none: `pulumi up` with nothing changed ships this one"
-    elif answer.code == _TIMED_OUT:
-        todo = "see what it waits for: update.sh --status there"
-    else:
-        todo = "see update.sh --status there"
-    return Said(host=answer.host, code=answer.code or NOT_REACHED, verdict="can't be asked", lines=lines, todo=todo)
+    return Said(
+        host=answer.host,
+        code=answer.code or NOT_REACHED,
+        verdict="can't be asked",
+        lines=(*answer.out, *answer.err)[-4:],
+        todo=remedy(answer),
+    )

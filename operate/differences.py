@@ -209,7 +209,7 @@ def _never(declaration: Declaration, host: str) -> Iterator[Difference]:
         declared=f"revision {known.receipts[host]}",
         served="none",
         why=f"{NEVER}, and the stack has its receipt: it was rebuilt, restored, or its record was lost",
-        reconcile=f"pulumi up --stack {declaration.stack} --replace '**hosts.{host}**'",
+        reconcile=f"pulumi up --stack {declaration.stack} --replace '**::hosts.{host}'",
     )
 
 
