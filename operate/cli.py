@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from operate import check, markdown, stacks, take
+from operate import check, drift, markdown, stacks, status, take
 from operate.errors import BadInput
 from operate.source import read_pair
 from operate.text import as_text
@@ -64,12 +64,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m operate",
         description="The operator's command.",
-        epilog=_EXITS.replace("exit codes:", "exit codes of check; those of next and back are in their --help:"),
+        epilog=_EXITS.replace("exit codes:", "exit codes of check; those of the others are in their --help:"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_check(commands)
     take.add(commands)
+    status.add(commands)
+    drift.add(commands)
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from operate.differences import Declaration
 from operate.evidence import (
@@ -36,6 +37,17 @@ class Variable:
     confirmed: str
     seen: Seen
 
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON-like data; what is not known is null."""
+        return {
+            "key": self.key,
+            "declared": self.declared,
+            "confirmed": self.confirmed or None,
+            "served": self.seen.value or None,
+            "by": self.seen.by,
+            "why": self.seen.why,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hop:
@@ -53,19 +65,59 @@ class Hop:
     tls: int | None = None
     plaintext: int | None = None
 
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON-like data."""
+        return {
+            "hop": self.hop,
+            "host": self.host,
+            "variables": [one.to_plain() for one in self.variables],
+            "plaintext": self.accepts or None,
+            "sessions": None if self.tls is None else {"tls": self.tls, "plaintext": self.plaintext},
+            "handshake": _handshake_plain(self.served, self.days_left) if self.served else None,
+        }
+
+
+def _handshake_plain(served: Handshake, days_left: int | None) -> dict[str, Any]:
+    certificate = served.certificate
+    return {
+        "protocol": served.protocol,
+        "cipher": served.cipher,
+        "verify": served.verify,
+        "serial": certificate.serial,
+        "notAfter": certificate.not_after.isoformat() if certificate.not_after else None,
+        "daysLeft": days_left,
+        "sha256": certificate.sha256,
+        "names": list(certificate.names),
+    }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
-    """Sessions of one server that look the same. `who` is an app, or several that can't be told apart, or nobody."""
+    """Sessions of one server that look the same. `who` is an app, several of `apps` that can't be told apart, or what
+    there is to say of a client of none."""
 
     server: str
     host: str
     who: str
+    apps: tuple[str, ...]
     address: str
     user: str
     application: str
     tls: int
     plaintext: int
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON-like data."""
+        return {
+            "server": self.server,
+            "host": self.host,
+            "who": self.who,
+            "apps": list(self.apps),
+            "address": self.address,
+            "user": self.user,
+            "application": self.application,
+            "sessions": {"tls": self.tls, "plaintext": self.plaintext},
+        }
 
 
 def hops(
@@ -182,18 +234,18 @@ def clients(reports: Mapping[str, HostReport]) -> tuple[Clients, ...]:
 
 
 def _clients(host: str, server: Server, report: HostReport) -> list[Clients]:
-    groups: dict[tuple[str, str, str, str], list[Client]] = {}
+    groups: dict[tuple[str, str, str, tuple[str, ...]], list[Client]] = {}
     for client in server.clients:
-        group = (_who(client, server, report), client.address, client.user, client.application)
-        groups.setdefault(group, []).append(client)
+        groups.setdefault((client.address, client.user, client.application, client.apps), []).append(client)
     made = []
-    for (who, address, user, application), same in groups.items():
+    for (address, user, application, apps), same in groups.items():
         tls, plaintext = _count(same)
         made.append(
             Clients(
                 server=server.role,
                 host=host,
-                who=who,
+                who=_who(same[0], server, report),
+                apps=apps,
                 address=address,
                 user=user,
                 application=application,
@@ -206,12 +258,11 @@ def _clients(host: str, server: Server, report: HostReport) -> list[Clients]:
 
 def _who(client: Client, server: Server, report: HostReport) -> str:
     if client.apps:
-        return " or ".join(client.apps)
+        return " or ".join(client.apps) + (" (can't be told apart)" if len(client.apps) > 1 else "")
     if server.role == "redis" and report.collector and client.address == report.collector.address:
         return "the collector"
-    if server.role == "postgres" and "pgbouncer" in report.servers:
-        return "PgBouncer, or no declared app"
-    return "no declared app"
+    # Its leg is among Postgres's clients, and Postgres knows it by no name of its own.
+    return "PgBouncer, or no declared app" if server.role == "postgres" else "no declared app"
 
 
 def notes(reports: Mapping[str, HostReport]) -> tuple[tuple[str, str], ...]:
