@@ -210,7 +210,7 @@ def _of_collector(host: str, key: str, collector: Collector, redis: Server | Non
 
 def collector_sessions(collector: Collector, redis: Server | None) -> tuple[Client, ...]:
     """The collector's own sessions, where Redis is on its host."""
-    if redis is None or not collector.address:
+    if redis is None or redis.role != "redis" or not collector.address:
         return ()
     return tuple(client for client in redis.clients if client.address == collector.address)
 

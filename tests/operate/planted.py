@@ -137,7 +137,6 @@ def collector_in_plaintext(plains: dict[str, Plain]) -> None:
     server(plains, "otel")["runsWith"]["REDIS_TLS_INSECURE"] = "true"
     server(plains, "otel")["asRendered"] = False
     server(plains, "redis")["clients"][1]["way"] = "plaintext"
-    server(plains, "redis")["clients"][1]["apps"] = ["api"]
 
 
 def collector_does_not_scrape(plains: dict[str, Plain]) -> None:
