@@ -266,7 +266,11 @@ def _position(
     for stage in stages(track, declared.settings):
         readings = [*by_key.get(stage.key, ()), *_missing(stage, declared, by_key, unasked)]
         open_ones = [one for one in readings if not one.known]
-        reached = all(rank(stage.key, one.value) >= rank(stage.key, stage.row.target) for one in readings if one.known)
+        known = [one for one in readings if one.known]
+        reached = all(rank(stage.key, one.value) >= rank(stage.key, stage.row.target) for one in known)
+        if hop_of(stage.key) == FILES and known:
+            # What a silent host has on its disk holds nobody back: its own hops are not known either.
+            open_ones = []
         if reached and not open_ones:
             continue
         least = min(least, max(stage.number - 1, 0))
