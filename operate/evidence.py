@@ -120,7 +120,9 @@ def _generation(host: str, report: HostReport, recorded: str) -> Seen:
     if not found:
         return Seen(host=host, hop=FILES, key=GENERATION, value="0", by="disk", why="no certificate lies on disk")
     if not found.isdigit():
-        return Seen(host=host, hop=FILES, key=GENERATION, value="", by="", why=f"{found!r} is no generation's directory")
+        return Seen(
+            host=host, hop=FILES, key=GENERATION, value="", by="", why=f"{found!r} is no generation's directory"
+        )
     return Seen(host=host, hop=FILES, key=GENERATION, value=found, by="disk", why="what lies on disk")
 
 
@@ -231,7 +233,9 @@ def _of_app(host: str, key: str, app: App) -> Seen:
     if odd:
         return is_("", "", f"{', '.join(odd)}, which is no value of {name}")
     value = min(found.values(), key=lambda one: rank(key, one))
-    apart = "; ".join(f"{service} runs with {one}" for service, one in found.items()) if len({*found.values()}) > 1 else ""
+    apart = (
+        "; ".join(f"{service} runs with {one}" for service, one in found.items()) if len({*found.values()}) > 1 else ""
+    )
     track = "redis" if variable_of(key).uses == "redis" else "postgres"
     sessions = app.sessions.get(track)
     if sessions is None or sessions.tls is None or sessions.plaintext is None:
@@ -258,9 +262,7 @@ def positions(declared: Declared, readings: Iterable[Seen], unasked: Mapping[str
     return tuple(_position(track, declared, by_key, unasked) for track in TRACKS)
 
 
-def _position(
-    track: str, declared: Declared, by_key: Mapping[str, list[Seen]], unasked: Mapping[str, str]
-) -> Position:
+def _position(track: str, declared: Declared, by_key: Mapping[str, list[Seen]], unasked: Mapping[str, str]) -> Position:
     least = most = length(track)
     unknown: list[Seen] = []
     for stage in stages(track, declared.settings):

@@ -128,9 +128,7 @@ def hops(
     now: datetime,
 ) -> tuple[Hop, ...]:
     """Every hop of these hosts as the file has them, server by server, each with its apps."""
-    readings = {
-        (one.host, one.hop, one.key): one for host, report in reports.items() for one in seen(host, report)
-    }
+    readings = {(one.host, one.hop, one.key): one for host, report in reports.items() for one in seen(host, report)}
     found = []
     for hop, keys in _hops(declaration):
         for host in dict.fromkeys(host for key in keys for host in _on(hop, key, declaration)):

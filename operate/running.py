@@ -236,7 +236,14 @@ def _left_in_plaintext(server: Server, report: HostReport, record: HostRecord, h
     if left and closes.get(server.role, False):
         count = sum(client.sessions for client in left)
         who = "; ".join(client_words(client) for client in left[:3]) + ("; …" if len(left) > 3 else "")
-        yield hop, "sessions", "in TLS", f"{count} in plaintext", who, "restart these clients: they connect anew, in TLS"
+        yield (
+            hop,
+            "sessions",
+            "in TLS",
+            f"{count} in plaintext",
+            who,
+            "restart these clients: they connect anew, in TLS",
+        )
 
 
 def client_words(client: Client) -> str:
@@ -246,15 +253,11 @@ def client_words(client: Client) -> str:
     return f"user {client.user or 'none'}{named}, from {client.address} ({apps})"
 
 
-def _collector(
-    collector: Collector, record: HostRecord, readings: Sequence[Seen], ways: Ways
-) -> Iterator[Line]:
+def _collector(collector: Collector, record: HostRecord, readings: Sequence[Seen], ways: Ways) -> Iterator[Line]:
     if collector.state != "running":
         yield COLLECTOR, collector.container, "running", collector.state, "it does not run", ways.mend
         return
-    differs = [
-        one for one in readings if one.hop == COLLECTOR and one.known and one.value != record.settings[one.key]
-    ]
+    differs = [one for one in readings if one.hop == COLLECTOR and one.known and one.value != record.settings[one.key]]
     for one in differs:
         yield COLLECTOR, one.key, record.settings[one.key], one.value, one.why, ways.mend
     if not collector.as_verified:

@@ -106,6 +106,7 @@ def by_hand(plains: dict[str, Plain]) -> None:
 def restored(plains: dict[str, Plain]) -> None:
     plains["database"]["record"]["settings"]["REDIS_FORCE_TLS"] = "false"
     redis_opened(plains)
+    redis_command_line(plains)  # its file is that of an open listener, too
 
 
 def certificate_taken_back_by_hand(plains: dict[str, Plain]) -> None:

@@ -7,6 +7,7 @@ asserted for every place of the rollout.
 from __future__ import annotations
 
 import json
+
 import pytest
 
 from operate.differences import Declaration, Difference, find
@@ -17,6 +18,17 @@ from rollout.path import forward, with_value
 from rollout.rules import at_start, standing
 from rollout.steps import TRACKS
 from tests.operate import reports
+from tests.operate.planted import (
+    MEND,
+    PLANTED,
+    UNEDIT,
+    Plant,
+    by_hand,
+    env_file_rewritten,
+    redis_opened,
+    server,
+    setting_edited,
+)
 from tests.operate.pull_requests import (
     ALL_FLIPPED,
     CLOSED,
@@ -29,18 +41,6 @@ from tests.operate.pull_requests import (
     failing,
     stacks,
     walked,
-)
-from tests.operate.planted import (
-    MEND,
-    PLANTED,
-    UNEDIT,
-    Plant,
-    by_hand,
-    env_file_rewritten,
-    left_in_plaintext,
-    redis_opened,
-    server,
-    setting_edited,
 )
 from tests.operate.reports import Plain
 
@@ -127,7 +127,9 @@ def test_an_idle_pool_is_its_own_word_and_a_contradiction_is_unknown() -> None:
     assert (leg().value, leg().by) == ("", "")
 
 
-@pytest.mark.parametrize(("plant", "key", "says", "served", "reconcile"), PLANTED, ids=[row[0].__name__ for row in PLANTED])
+@pytest.mark.parametrize(
+    ("plant", "key", "says", "served", "reconcile"), PLANTED, ids=[row[0].__name__ for row in PLANTED]
+)
 def test_each_planted_difference_is_found_with_its_command(
     plant: Plant, key: str, says: str, served: str, reconcile: str
 ) -> None:
@@ -144,7 +146,7 @@ def test_each_planted_difference_is_found_with_its_command(
     assert of_key[0].why
     assert of_key[0].there is reconcile.startswith(("/opt", "cp ", "cd ", "docker", "mend", "restart", "take"))
     # Told once: only an env file has a line a variable.
-    assert len(found) == 1 or plant is env_file_rewritten or plant is left_in_plaintext, found
+    assert len(found) == 1 or plant is env_file_rewritten, found
 
 
 def test_who_set_it_by_hand_and_since_when_is_told() -> None:
@@ -228,7 +230,7 @@ def test_a_deployment_of_the_sites_own_does_as_the_site_says_until_it_is_prepare
         ("", "no report"),
         ("[]", "format"),
         ('{"format": 2}', "format 2"),
-        ('{"format": 1}', "underWay is not in it"),
+        ('{"format": 1}', "time is not in it"),
         ("Welcome\n{}", "no report"),
         (json.dumps({**reports.plain_of(at({}), "web"), "record": "none"}), "not as format 1"),
         (json.dumps({**reports.plain_of(at({}), "web"), "servers": {"redis": None}}), "not as format 1"),

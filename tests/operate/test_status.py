@@ -16,7 +16,8 @@ from operate.stacks import Stacks
 from operate.table import WIDTH, plain, table
 from rollout.inventory import Host
 from tests.operate import planted, reports
-from tests.operate.pull_requests import ALL_FLIPPED, EXAMPLE, PROJECT, REDIS, declared, edited, stacks as as_read, walked
+from tests.operate.pull_requests import ALL_FLIPPED, EXAMPLE, PROJECT, REDIS, declared, edited, walked
+from tests.operate.pull_requests import stacks as as_read
 from tests.operate.reports import Plain
 
 HERE = {**ALL_FLIPPED, **REDIS}
@@ -111,9 +112,7 @@ def test_status_names_what_differs_and_who_cannot_be_told_apart(run: Run, played
 def test_a_host_that_never_took_a_step_says_so(run: Run, played: Played) -> None:
     played.read = as_read(staging=None)
     for host in played.plains:
-        played.plains[host] = {
-            key: played.plains[host][key] for key in ("format", "time", "underWay", "handChanges")
-        }
+        played.plains[host] = {key: played.plains[host][key] for key in ("format", "time", "underWay", "handChanges")}
     code, said = run("status")
     assert code == 0
     assert "web: nothing was verified on this host yet: it has not taken a step" in said
@@ -197,7 +196,10 @@ def test_an_answer_that_is_none_is_a_row(
 
 def test_bad_input_is_a_sentence(run: Run, played: Played) -> None:
     code, said = run("status", "--host", "wbe")
-    assert (code, said) == (2, f"operate status: --host wbe: the config has no such host; it has {names(played.plains)}\n")
+    assert (code, said) == (
+        2,
+        f"operate status: --host wbe: the config has no such host; it has {names(played.plains)}\n",
+    )
     (played.folder / "Pulumi.staging.yaml").write_text(TEXT.replace("POSTGRES_TLS_ENABLED: on", "POSTGRES_TLS: on"))
     code, said = run("drift")
     assert code == 2
