@@ -5,8 +5,8 @@ Each difference is told once, at the layer where it arises, so that its command 
 * the file against the stack         what was edited and never applied: `pulumi up`
 * the stack against its receipts     a move that a host has not confirmed: `pulumi up`
 * the stack against a host's record  what was set by hand on the host: `update.sh --set KEY=DECLARED` there
-* a host's record against the wire   what runs otherwise than was verified: `update.sh --restart-only` there; but what was
-                                     set over the rendered files (ALTER SYSTEM, a command line) is taken out where it is
+* a host's record against the wire   what runs otherwise than was verified: `update.sh --restart-only` there; but what
+                                     was set over the rendered files (ALTER SYSTEM, a command line) is taken out there
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _UNEDIT = f"cp {STATE}/settings.verified {STATE}/settings"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """`host` is "" for what lies between file and stack. `reconcile` is a command, or a sentence where there is none."""
+    """`host` is "" for what lies between file and stack; `reconcile` a command, or a sentence where there is none."""
 
     host: str
     hop: str

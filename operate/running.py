@@ -217,8 +217,8 @@ def _redis_ports(server: Server, record: HostRecord, hop: str, ways: Ways) -> It
     ):
         if differs:
             why = (
-                f"a start of {server.container} would have it so: its command line wins over {server.rendered}; take it "
-                "out of the compose file first; the command restarts Redis, so in a maintenance window"
+                f"a start of {server.container} would have it so: its command line wins over {server.rendered}; take "
+                "it out of the compose file first; the command restarts Redis, so in a maintenance window"
             )
             yield hop, f"{name} of a start", wanted, reads[name], why, ways.recreate(server.role)
 
@@ -242,7 +242,7 @@ def _left_in_plaintext(server: Server, report: HostReport, record: HostRecord, h
             "in TLS",
             f"{count} in plaintext",
             who,
-            "restart these clients: they connect anew, in TLS",
+            "restart these clients: they come back in TLS",
         )
 
 

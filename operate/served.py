@@ -274,9 +274,10 @@ def read_report(text: str) -> HostReport:
         raise Unreadable("what it answered is no report: see `update.sh --report` there") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         found = plain.get("format") if isinstance(plain, dict) else None
+        has = "no format" if found is None else f"the format {found}"
         raise Unreadable(
-            f"its report has {'no format' if found is None else f'the format {found}'}, and this version reads {FORMAT}: "
-            "`pulumi up` with nothing changed ships the host this version"
+            f"its report has {has}, and this version reads {FORMAT}: `pulumi up` with nothing changed ships the host "
+            "this version"
         )
     try:
         return _report(plain)
