@@ -1,0 +1,37 @@
+"""Colours: on a terminal, and nowhere else."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from operate.palette import Palette, palette_for
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is one."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "on"),
+    [
+        (Terminal(), {"TERM": "xterm"}, True),
+        (Terminal(), {}, True),
+        (Terminal(), {"NO_COLOR": ""}, True),
+        (Terminal(), {"NO_COLOR": "1", "TERM": "xterm"}, False),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {"TERM": "xterm"}, False),
+    ],
+)
+def test_colours_are_for_a_terminal_that_wants_them(stream: io.StringIO, environ: dict[str, str], on: bool) -> None:
+    assert palette_for(stream, environ).on is on
+
+
+def test_a_colour_ends_where_its_text_ends() -> None:
+    assert Palette(on=True).bad("REFUSED") == "\x1b[31mREFUSED\x1b[0m"
+    assert Palette(on=True).bad("") == ""
+    assert Palette(on=False).bad("REFUSED") == "REFUSED"
