@@ -137,6 +137,10 @@ prove_start() {
     add_to problems "$JSON"
   else
     if [[ $2 == postgres ]]; then put start proof 'postgres -C'; else put start proof 'scratch process'; fi
+    # Postgres itself says so of its settings.
+    [[ $2 != redis ]] || for line in "${WORDS[@]}"; do
+      [[ ! $line =~ ^--(port|tls-[a-z-]+)$ ]] || reads['command line']+="${reads['command line']:+ }$line"
+    done
     while IFS= read -r line; do
       IFS=$FIELD read -r key first second <<<"$line"
       case $key in
