@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
 from operate.palette import Palette, palette_for
+from operate.text import as_text
+from tests.operate.pull_requests import RIGHT, WRONG, PullRequest
 
 
 class Terminal(io.StringIO):
@@ -35,3 +38,11 @@ def test_a_colour_ends_where_its_text_ends() -> None:
     assert Palette(on=True).bad("REFUSED") == "\x1b[31mREFUSED\x1b[0m"
     assert Palette(on=True).bad("") == ""
     assert Palette(on=False).bad("REFUSED") == "REFUSED"
+
+
+@pytest.mark.parametrize("one", [WRONG[0], RIGHT[0]])
+def test_colours_add_nothing_to_a_screen_but_themselves(one: PullRequest) -> None:
+    report = one.report()
+    coloured = as_text(report, Palette(on=True))
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[\d+m", "", coloured) == as_text(report)
