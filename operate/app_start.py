@@ -1,8 +1,8 @@
 """Judges what a start of an app's replicas and of the collector would come to. Pure.
 
-Their containers keep the environment that they were made with: a restart has the same, and only one that is made anew (a
-deploy, a change of its compose file) has what the env file says by then. So both are judged: the login that was proved on
-the app's own host, and the env file against the container.
+Their containers keep the environment that they were made with: a restart has the same, and only one that is made anew
+(by a deploy, or a change of its compose file) has what the env file says by then. So both are judged: the login that was
+proved on the app's own host, and the env file against the container.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from operate.outlook import RESTART_ONLY, Finding, Outlook, after_a_reboot
 from operate.server_start import wanted
 from operate.served import ABSENT, RUNNING, App, Collector, Replica, Start
 from rollout.declared import Declared
-from rollout.steps import for_app, variable_of
+from rollout.steps import variable_of
 
 _SERVER_OF = {"postgres": "pgbouncer", "redis": "redis"}
 _VARIABLE_OF = {"postgres": "DATABASE_SSL_MODE", "redis": "REDIS_TLS_ENABLED"}
@@ -28,7 +28,10 @@ def app_outlooks(
     if not app.replicas:
         why = app.problem or "it has no replica"
         unknown = Finding(
-            weight="unknown", tried="docker compose on its host", would=why, mend=f"correct it, or apps.{app.name} in the config"
+            weight="unknown",
+            tried="docker compose on its host",
+            would=why,
+            mend=f"correct it, or apps.{app.name} in the config",
         )
         yield Outlook(host=host, container=app.name, runs=app.name, proof="", serves="not known", findings=(unknown,))
         return
@@ -47,7 +50,7 @@ def app_outlooks(
             host=host,
             container=replica.container or replica.service,
             runs=app.name,
-            proof=_proof(app.start, app.uses),
+            proof=_proof(app.start),
             serves=_modes(app, replica),
             findings=tuple(findings),
         )
@@ -99,7 +102,7 @@ def _of_file(app: App, replica: Replica, settings: Mapping[str, str], own: tuple
         return
     for track in app.uses:
         name = _VARIABLE_OF[track]
-        key = for_app(f"apps.<app>.{name}", app.name)
+        key = f"apps.{app.name}.{name}"
         now, then = (modes.get(name) or variable_of(key).initial for modes in (replica.modes, file.modes))
         if now == then:
             continue
@@ -127,10 +130,8 @@ def _lost(track: str, key: str, then: str, offer: Offer, own: tuple[Hop, ...]) -
     )
 
 
-def _proof(start: Start | None, uses: tuple[str, ...]) -> str:
-    if start is None:
-        return "env file"
-    return f"env file, {start.proof} at {' and '.join(_SERVER_OF.get(track, track) for track in uses)}"
+def _proof(start: Start | None) -> str:
+    return f"{start.proof}, env file" if start else "env file"
 
 
 def _modes(app: App, replica: Replica) -> str:
@@ -143,10 +144,10 @@ def _modes(app: App, replica: Replica) -> str:
 def _mode(app: App, track: str, replica: Replica) -> str:
     name = _VARIABLE_OF[track]
     modes = replica.modes if replica.state == RUNNING else (app.env_file.modes if app.env_file else {})
-    found = modes.get(name) or variable_of(for_app(f"apps.<app>.{name}", app.name)).initial
+    found = modes.get(name) or variable_of(f"apps.{app.name}.{name}").initial
     if track == "postgres":
-        return f"pgbouncer: {found}"
-    return f"redis: {'TLS' if found == 'true' else 'plaintext'}"
+        return f"pgbouncer {found}"
+    return f"redis {'TLS' if found == 'true' else 'plaintext'}"
 
 
 def collector_outlook(host: str, collector: Collector, every: tuple[Hop, ...]) -> Outlook:
@@ -176,12 +177,16 @@ def collector_outlook(host: str, collector: Collector, every: tuple[Hop, ...]) -
         )
     for met in (collector.start.dials if collector.start else {}).values():
         if met != "accepted":
-            findings.append(
-                Finding(weight="fails", tried="a handshake with Redis as it makes it", would=met, hops=own, mend=RESTART_ONLY)
-            )
+            tried = "a handshake with Redis as it makes it"
+            findings.append(Finding(weight="fails", tried=tried, would=met, hops=own, mend=RESTART_ONLY))
     if collector.scrapes is False:
         findings.append(
-            Finding(weight="note", tried="its log", would=f"it does not scrape now: {collector.why}", mend=f"docker logs {collector.container}")
+            Finding(
+                weight="note",
+                tried="its log",
+                would=f"it does not scrape now: {collector.why}",
+                mend=f"docker logs {collector.container}",
+            )
         )
     findings += after_a_reboot(collector.container, collector.restart_policy)
     endpoint = collector.runs_with.get("REDIS_ENDPOINT", "")
@@ -190,7 +195,7 @@ def collector_outlook(host: str, collector: Collector, every: tuple[Hop, ...]) -
         host=host,
         container=collector.container,
         runs="otel",
-        proof=f"env file, {collector.start.proof}" if collector.start and collector.start.proof != "files" else "env file",
-        serves=f"redis: {'TLS' if tls else 'plaintext'}" if endpoint else f"it is {collector.state}",
+        proof=_proof(collector.start if collector.start and collector.start.dials else None),
+        serves=f"redis {'TLS' if tls else 'plaintext'}" if endpoint else f"it is {collector.state}",
         findings=tuple(findings),
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from operate import check, markdown, stacks, take, verify
+from operate import check, forecast, markdown, stacks, take, verify
 from operate.errors import BadInput
 from operate.palette import palette_for
 from operate.source import read_pair
@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     take.add(commands)
     verify.add(commands)
+    forecast.add(commands)
     return parser
 
 

@@ -113,7 +113,7 @@ def verifying(every: Iterable[Hop], servers: Iterable[str]) -> tuple[Hop, ...]:
 
 
 def behind(every: Iterable[Hop], lost: Iterable[Hop]) -> tuple[Hop, ...]:
-    """`lost`, and every app's hop at PgBouncer where PgBouncer's own at Postgres is among them: it has no answer then."""
+    """`lost`, and where PgBouncer's own hop at Postgres is among them, every app's at PgBouncer."""
     every, lost = tuple(every), tuple(lost)
     if any(hop.name == SERVER_LEG for hop in lost):
         lost = (*lost, *(hop for hop in every if hop.server == "pgbouncer" and hop not in lost))

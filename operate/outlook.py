@@ -46,8 +46,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
-    """One container's start. `runs` is a server's role, `otel` or an app; `proof` how the start was proved; `serves` what
-    it would serve, in words."""
+    """One container's start. `runs` is a server's role, `otel` or an app; `proof` how the start was proved; `serves`
+    what it would serve, in words."""
 
     host: str
     container: str

@@ -194,8 +194,8 @@ class EnvFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """An app on this host. `sessions` are by track (postgres, redis); `problem` says why no more is known of it; `start`
-    is None where it was not asked."""
+    """An app on this host. `sessions` are by track (postgres, redis); `problem` says why no more is known of it;
+    `start` is None where it was not asked."""
 
     name: str
     kind: str

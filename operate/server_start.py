@@ -82,7 +82,7 @@ def _words(server: Server, start: Start | None, offer: Offer) -> str:
     if start is None or start.proof == "none":
         return "not known"
     if start.proof == "files":
-        return "as far as its files tell: the deployment is the site's own"
+        return "not tried: the site's own deployment"
     ways = [word for word, taken in (("TLS", offer.tls), ("plaintext", offer.plaintext)) if taken]
     return " and ".join(ways) or "nothing"
 
@@ -173,7 +173,8 @@ def _differences(
     if offer == NOTHING:
         # One finding: whoever takes what there is finds neither.
         said = "".join(_said(server, start, way) for way, _, _ in ways)
-        yield _difference(server, start, f"it would take neither TLS nor plaintext{said}", broken(every, server.role, offer))
+        lost = broken(every, server.role, offer)
+        yield _difference(server, start, f"it would take neither TLS nor plaintext{said}", lost)
         return
     for way, is_, _ in ways:
         only = Offer(tls=is_, plaintext=None) if way == "TLS" else Offer(tls=None, plaintext=is_)
