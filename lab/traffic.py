@@ -110,11 +110,11 @@ class Traffic:
         return Window(start=start, end=start + seconds)
 
     def switch_redis(self, *, tls: bool) -> None:
-        """Have the clients of Redis connect in TLS, verified, or in plaintext; wait until each does, if they did not."""
+        """Have the clients of Redis connect in TLS, verified, or in plaintext; wait until each does where it did not."""
         self._switch(replace(self._control(), redis_tls=tls))
 
     def switch_postgres(self, sslmode: str) -> None:
-        """Have the clients of PgBouncer and PostgreSQL connect by that sslmode; wait until each does, if they did not."""
+        """The same for clients of PgBouncer and PostgreSQL, by libpq's sslmode."""
         self._switch(replace(self._control(), sslmode=sslmode))
 
     def stop(self) -> list[Request]:

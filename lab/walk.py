@@ -168,8 +168,8 @@ def _moves(pairs: path.Moves, direction: str) -> list[Move]:
 def follow_before(move: Move, traffic: Traffic) -> None:
     """What operators do before a move to clients of their own, which no step reaches.
 
-    Before a server refuses plaintext they are told to use TLS. Before PgBouncer offers none they are left free again, by
-    libpq's `prefer`, which takes what it finds.
+    Before a server refuses plaintext they are told to use TLS. Before PgBouncer offers none they are left free again:
+    libpq's `prefer` takes what it finds.
     """
     if move.key == "PGBOUNCER_CLIENT_TLS_SSLMODE":
         traffic.switch_postgres("require" if move.value == "require" else "prefer")
