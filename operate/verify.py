@@ -190,8 +190,8 @@ def _revisions(view: View) -> tuple[Revisions, tuple[str, ...]]:
     known = stacks.from_pulumi((view.stack,), view.folder)
     if view.stack not in known.read:
         raise BadInput(
-            f"the stack {view.stack} can't be read: {known.why_unread(view.stack)}; see that `pulumi stack export` works "
-            "here, or leave --read-stack out"
+            f"the stack {view.stack} can't be read: {known.why_unread(view.stack)}; see that `pulumi stack export` "
+            "works here, or leave --read-stack out"
         )
     record, receipts = known.read[view.stack].record, known.read[view.stack].receipts
     if record is None:
