@@ -110,7 +110,7 @@ class Traffic:
         return Window(start=start, end=start + seconds)
 
     def switch_redis(self, *, tls: bool) -> None:
-        """Have the clients of Redis connect in TLS, verified, or in plaintext; wait until each one that did not does."""
+        """Have the clients of Redis connect in TLS, verified, or in plaintext; wait until each does, unless all do."""
         self._switch(replace(self._control(), redis_tls=tls))
 
     def switch_postgres(self, sslmode: str) -> None:
