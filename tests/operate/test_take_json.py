@@ -153,5 +153,5 @@ def test_in_a_protected_environment_the_diff_is_in_the_object(
 def test_bad_input_is_an_object_too(run: Run) -> None:
     told = run("next", "--to", "nowhere")
     assert (told.code, told.story["code"], told.story["steps"]) == (2, 2, [])
-    assert told.text == f"operate next: {told.story['stopped']['why'][0]}\n"
-    assert "nowhere" in told.text
+    assert "nowhere" in told.story["stopped"]["why"][0]
+    assert f"operate next: {told.story['stopped']['why'][0]}\n" in told.text
