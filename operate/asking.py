@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from operate.remote import NOT_REACHED, Answer, Remote
+from operate.remote import NOT_REACHED, Answer, Remote, remedy
 from rollout.config import Configuration
 from rollout.declared import Declared
 from rollout.ledger import Record
@@ -14,8 +14,6 @@ from rollout.render import host_content, host_settings
 
 PASSES, REFUSED, DOES_NOT_HOLD, BUSY = 0, 3, 4, 5
 """update.sh's exit codes."""
-_TIMED_OUT = (124, 137)
-"""timeout(1)'s: it ended, or had to be killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +119,10 @@ def _busy(answer: Answer) -> Said:
 
 
 def _no_answer(answer: Answer) -> Said:
-    lines = (*answer.out, *answer.err)[-4:]
-    if answer.code == NOT_REACHED:
-        todo = "see that ssh reaches it with the key of the config or of your agent (--ssh-config for a bastion)"
-    elif any("what should be done" in line for line in lines) or answer.code in (126, 127):
-        todo = "it has another version's update.sh, or none: `pulumi up` with nothing changed ships this one"
-    elif answer.code in _TIMED_OUT:
-        todo = "see what it waits for: update.sh --status there"
-    else:
-        todo = "see update.sh --status there"
-    return Said(host=answer.host, code=answer.code or NOT_REACHED, verdict="can't be asked", lines=lines, todo=todo)
+    return Said(
+        host=answer.host,
+        code=answer.code or NOT_REACHED,
+        verdict="can't be asked",
+        lines=(*answer.out, *answer.err)[-4:],
+        todo=remedy(answer),
+    )

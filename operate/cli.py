@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from operate import check, forecast, markdown, stacks, take, verify
+from operate import check, drift, forecast, markdown, stacks, status, take, verify
 from operate.errors import BadInput
 from operate.palette import palette_for
 from operate.source import read_pair
@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_check(commands)
     take.add(commands)
+    status.add(commands)
+    drift.add(commands)
     verify.add(commands)
     forecast.add(commands)
     return parser

@@ -100,10 +100,10 @@ class Screen:
         self._lines(labelled("do", stopped.todo, palette.strong))
         return stopped.code
 
-    def ended(self, code: int, sentence: str) -> int:
+    def ended(self, command: str, code: int, sentence: str) -> int:
         """One sentence, on standard error, where there is no more to tell; returns the exit code."""
         self.story.stopped = Stopped(code, sentence)
-        print(sentence, file=sys.stderr, flush=True)
+        print(f"operate {command}: {sentence}", file=sys.stderr, flush=True)
         return code
 
     def write(self, text: str) -> None:

@@ -121,16 +121,16 @@ def _ended(chosen: argparse.Namespace, screen: Screen) -> int:
     try:
         _walk(chosen, screen)
     except BadInput as error:
-        return screen.ended(EXIT_BAD_INPUT, f"operate {chosen.command}: {error}")
+        return screen.ended(chosen.command, EXIT_BAD_INPUT, str(error))
     except Taken as taken:
-        return screen.ended(EXIT_BUSY, f"operate {chosen.command}: {taken}")
+        return screen.ended(chosen.command, EXIT_BUSY, str(taken))
     except Stopped as stopped:
         return screen.stopped(stopped)
     except KeyboardInterrupt:
         return screen.ended(
+            chosen.command,
             EXIT_INTERRUPTED,
-            f"operate {chosen.command}: interrupted; nothing of a further step was applied, and the config file is as "
-            "it was before it",
+            "interrupted; nothing of a further step was applied, and the config file is as it was before it",
         )
     return 0
 

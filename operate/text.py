@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
+from operate import table
 from operate.palette import PLAIN, Palette
 from operate.report import Advice, Finding, Refusal, Report, Touched, Verdict
+from operate.table import Paint
 
-WIDTH = 120
 _LABEL = 9
-
-Paint = Callable[[str], str]
-"""Gives a text its colour."""
 
 
 def as_text(report: Report, palette: Palette = PLAIN) -> str:
@@ -50,8 +47,8 @@ def host_words(hosts: Iterable[Touched]) -> str:
 
 def wrapped(text: str, lead: str, paint: Paint = str) -> list[str]:
     """The text in lines of a screen's width: the first behind `lead`, further ones below where it began."""
-    lines = textwrap.wrap(text, WIDTH - len(lead), break_long_words=False, break_on_hyphens=False)
-    return [f"{' ' * len(lead) if number else lead}{paint(line)}" for number, line in enumerate(lines)]
+    lines = table.wrapped(text, first=lead, further=" " * len(lead))
+    return [line[: len(lead)] + paint(line[len(lead) :]) for line in lines]
 
 
 def labelled(label: str, text: str, paint: Paint = str) -> list[str]:

@@ -8,20 +8,16 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from operate import asking, markdown, stacks
 from operate.asking import BUSY, Said
-from operate.config_file import ConfigFile
 from operate.errors import BadInput
 from operate.palette import PLAIN, Palette, palette_for
 from operate.remote import Remote
-from operate.source import read_version
-from operate.stack_file import read_stack_file
 from operate.stopped import EXIT_BAD_INPUT
+from operate.survey import View, add_options, view_of
 from operate.text import labelled, wrapped
-from rollout.config import Configuration
 from rollout.ledger import unconfirmed_hosts
 from toolchain.progress import part
 
@@ -43,7 +39,7 @@ Only the environment's file and ssh are needed, so that a nightly job can do it 
 _AFTER = """\
 exit codes:
   0    every host that was asked holds, or is in the middle of an update
-  1    a host does not hold, holds something else than its stack confirmed, or can't be asked
+  1    a host does not hold, holds another revision than the stack's, or can't be asked
   2    bad input: no such file, a config that is refused, an unknown host, with --read-stack an unreadable stack
   130  interrupted
 
@@ -95,34 +91,18 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         epilog=_AFTER,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--stack",
-        "--environment",
-        dest="stack",
-        default=os.environ.get("PULUMI_STACK", ""),
-        help="the stack whose file (Pulumi.STACK.yaml) has the hosts (default: PULUMI_STACK, or the selected one)",
-    )
-    parser.add_argument("--project", default=".", metavar="FOLDER", help="the project's folder (default: .)")
-    parser.add_argument("--host", nargs="+", default=[], metavar="NAME", help="only these hosts (default: all)")
+    add_options(parser)
+    parser.add_argument("--markdown", action="store_true", help="as Markdown, for a job summary")
     parser.add_argument(
         "--read-stack",
         action="store_true",
         help="also read the stack (pulumi stack export): each host must hold a revision that was applied",
     )
     parser.add_argument(
-        "--ssh-config",
-        default="",
-        metavar="FILE",
-        help="an ssh_config(5) file, such as ~/.ssh/config with a ProxyJump",
-    )
-    parser.add_argument(
         "--agent",
         action="store_true",
         help="pass by the config's sshPrivateKeyFile: the keys of the SSH agent alone, as in a nightly job",
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as one JSON object, see docs/operate-verify.md")
-    form.add_argument("--markdown", action="store_true", help="as Markdown, for a job summary")
     parser.set_defaults(run=run)
 
 
@@ -186,75 +166,44 @@ def _words(one: Said) -> str:
 
 
 def _row(one: Said) -> str:
-    if one.good or one.code == BUSY:
-        return _words(one)
-    return f"{one.verdict}: {one.last}"
+    return _words(one) if one.good or one.code == BUSY else f"{one.verdict}: {one.last}"
 
 
 def _verified(chosen: argparse.Namespace) -> Verification:
-    folder = Path(chosen.project).resolve()
-    if not folder.is_dir():
-        raise BadInput(f"--project {chosen.project}: there is no such folder")
-    if chosen.ssh_config and not Path(chosen.ssh_config).expanduser().is_file():
-        raise BadInput(f"--ssh-config {chosen.ssh_config}: there is no such file")
-    stack = chosen.stack or _selected(folder)
-    environment, configuration = _read(folder, stack)
-    asked = _asked(configuration, chosen.host)
-    revisions: Revisions = {host: () for host in asked}
+    if chosen.json and chosen.markdown:
+        raise BadInput("--json and --markdown are two forms of the same: give one")
+    view = view_of(chosen)
+    revisions: Revisions = {host.name: () for host in view.hosts}
     notes: tuple[str, ...] = ()
     if chosen.read_stack:
-        revisions, notes = _revisions(folder, stack, asked)
-    ssh = replace(configuration.ssh, private_key_file="") if chosen.agent else configuration.ssh
-    remote = Remote(ssh=ssh, config=str(Path(chosen.ssh_config).expanduser()) if chosen.ssh_config else "")
-    with part(f"asking {len(asked)} hosts"):
-        said = asking.verify(remote, configuration, revisions)
-    return Verification(environment=environment, said=said, notes=notes)
+        revisions, notes = _revisions(view)
+    ssh = view.configuration.ssh
+    remote = Remote(ssh=replace(ssh, private_key_file="") if chosen.agent else ssh, config=view.ssh_config)
+    with part(f"asking {len(view.hosts)} hosts of {view.environment}"):
+        said = asking.verify(remote, view.configuration, revisions)
+    return Verification(environment=view.environment, said=said, notes=notes)
 
 
-def _selected(folder: Path) -> str:
-    # The engine's API takes a second to import, and a nightly job has none.
-    from operate.engine import selected_stack
-
-    return selected_stack(folder)
-
-
-def _read(folder: Path, stack: str) -> tuple[str, Configuration]:
-    file = ConfigFile.find(folder, stack, dict(os.environ))
-    version = read_version(str(file.path), folder)
-    environment = next(iter(version.stacks))
-    read = read_stack_file(version, environment)
-    if read.configuration is None:
-        problems = "\n".join(map(str, read.problems))
-        raise BadInput(f"{file.path.name} is not a config that the program takes; correct it:\n{problems}")
-    return environment, read.configuration
-
-
-def _asked(configuration: Configuration, names: Sequence[str]) -> list[str]:
-    hosts = [host.name for host in configuration.hosts]
-    unknown = [name for name in names if name not in hosts]
-    if unknown:
-        raise BadInput(f"--host {' '.join(unknown)}: there is no such host; there are {', '.join(hosts)}")
-    return [name for name in hosts if name in names] if names else hosts
-
-
-def _revisions(folder: Path, stack: str, asked: Sequence[str]) -> tuple[Revisions, tuple[str, ...]]:
-    """By the stack: what the host confirmed and, until a move is confirmed by all, also that of the move. With
+def _revisions(view: View) -> tuple[Revisions, tuple[str, ...]]:
+    """By the stack: what each host confirmed and, until a move is confirmed by all, also that of the move. With
     sentences on what is not plain."""
-    known = stacks.from_pulumi((stack,), folder)
-    if stack not in known.read:
+    known = stacks.from_pulumi((view.stack,), view.folder)
+    if view.stack not in known.read:
         raise BadInput(
-            f"the stack {stack} can't be read: {known.why_unread(stack)}; see that `pulumi stack export` works here, or "
-            "leave --read-stack out"
+            f"the stack {view.stack} can't be read: {known.why_unread(view.stack)}; see that `pulumi stack export` "
+            "works here, or leave --read-stack out"
         )
-    record, receipts = known.read[stack].record, known.read[stack].receipts
+    record, receipts = known.read[view.stack].record, known.read[view.stack].receipts
     if record is None:
-        raise BadInput(f"nothing was ever applied in {stack}: its stack has no ledger yet; leave --read-stack out")
+        raise BadInput(f"nothing was ever applied in {view.stack}: its stack has no ledger; leave --read-stack out")
     may = {
-        host: tuple(dict.fromkeys(filter(None, (receipts.get(host), record.revisions.get(host)))))
-        for host in asked
+        host.name: tuple(
+            dict.fromkeys(one for one in (receipts.get(host.name), record.revisions.get(host.name)) if one)
+        )
+        for host in view.hosts
     }
+    notes = tuple(f"{host} has no revision in the stack: it was never applied there" for host in may if not may[host])
     pending = unconfirmed_hosts(record, receipts)
-    notes = tuple(f"{host} has no revision in the stack: it was never applied there" for host in asked if not may[host])
     if pending:
         notes += (
             f"the last move ({record.move}) is not confirmed by {', '.join(pending)}: a host holds what was before it, "

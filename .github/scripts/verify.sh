@@ -12,4 +12,4 @@ cd "${PROJECT:-$SCRIPTS/../..}"
 
 environment_named "${1:?usage: verify.sh ENVIRONMENT}"
 start_agent
-python -m operate verify --environment "$1" --agent --markdown | tee -a "$GITHUB_STEP_SUMMARY"
+python -m operate verify --stack "$1" --agent --markdown | tee -a "$GITHUB_STEP_SUMMARY"

@@ -154,4 +154,4 @@ def test_bad_input_is_an_object_too(run: Run) -> None:
     told = run("next", "--to", "nowhere")
     assert (told.code, told.story["code"], told.story["steps"]) == (2, 2, [])
     assert "nowhere" in told.story["stopped"]["why"][0]
-    assert "nowhere" in told.text
+    assert f"operate next: {told.story['stopped']['why'][0]}\n" in told.text

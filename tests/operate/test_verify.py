@@ -159,7 +159,7 @@ def test_only_the_hosts_that_are_named_are_asked(start: Start, verify: Verify) -
     assert hosts["api"].told == []
     done = verify(hosts, "--host", "database", "nowhere")
     assert done.code == 2
-    assert "--host nowhere: there is no such host; there are database, api" in done.err
+    assert "--host nowhere: the config has no such host; it has database, api" in done.err
 
 
 # Compared with what the stack confirmed. PREPARED touches the database host alone.
