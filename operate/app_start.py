@@ -1,8 +1,8 @@
 """Judges what a start of an app's replicas and of the collector would come to. Pure.
 
 Their containers keep the environment that they were made with: a restart has the same, and only one that is made anew
-(by a deploy, or a change of its compose file) has what the env file says by then. So both are judged: the login that was
-proved on the app's own host, and the env file against the container.
+(by a deploy, or a change of its compose file) has what the env file says by then. So both are judged: the login that
+was proved on the app's own host, and the env file against the container.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from operate.hops import Hop, Offer
-from operate.outlook import RESTART_ONLY, Finding, Outlook, after_a_reboot
+from operate.outlook import Finding, Outlook, after_a_reboot
+from operate.remote import UPDATE
+from operate.running import Ways
 from operate.server_start import wanted
 from operate.served import ABSENT, RUNNING, App, Collector, Replica, Start
 from rollout.declared import Declared
@@ -21,7 +23,7 @@ _VARIABLE_OF = {"postgres": "DATABASE_SSL_MODE", "redis": "REDIS_TLS_ENABLED"}
 
 
 def app_outlooks(
-    host: str, app: App, declared: Declared, settings: Mapping[str, str], every: tuple[Hop, ...]
+    host: str, app: App, declared: Declared, settings: Mapping[str, str], every: tuple[Hop, ...], ways: Ways
 ) -> Iterator[Outlook]:
     """One outlook a replica; one for the app where its replicas are not known. `settings` are those in force."""
     own = tuple(hop for hop in every if hop.app == app.name)
@@ -42,7 +44,7 @@ def app_outlooks(
         findings = [
             *_of_state(replica, own if down else (), start_it),
             *_of_logins(app, own),
-            *_of_file(app, replica, settings, own),
+            *_of_file(app, replica, settings, own, ways),
         ]
         if replica.state != ABSENT:
             findings += after_a_reboot(replica.container, replica.restart_policy)
@@ -83,11 +85,13 @@ def _of_logins(app: App, own: tuple[Hop, ...]) -> Iterator[Finding]:
                 tried="a login on its host, with its address, user and CA file, as it was verified",
                 would=met,
                 hops=tuple(hop for hop in own if hop.server == _SERVER_OF.get(track)),
-                mend="see what it says; /opt/voiceai/update.sh --verify-only proves it again",
+                mend=f"{UPDATE} --verify-only    (once what it says is mended)",
             )
 
 
-def _of_file(app: App, replica: Replica, settings: Mapping[str, str], own: tuple[Hop, ...]) -> Iterator[Finding]:
+def _of_file(
+    app: App, replica: Replica, settings: Mapping[str, str], own: tuple[Hop, ...], ways: Ways
+) -> Iterator[Finding]:
     """Whether the container, made anew, would run as it does."""
     file = app.env_file
     if file is None or not file.readable:
@@ -112,7 +116,7 @@ def _of_file(app: App, replica: Replica, settings: Mapping[str, str], own: tuple
             tried=f"{file.path} against the environment of {replica.container}",
             would=f"a restart keeps {name}={now}; made anew, it would run with {name}={then}",
             hops=lost,
-            mend=RESTART_ONLY,
+            mend=ways.mend,
         )
 
 
@@ -150,7 +154,7 @@ def _mode(app: App, track: str, replica: Replica) -> str:
     return f"redis {'TLS' if found == 'true' else 'plaintext'}"
 
 
-def collector_outlook(host: str, collector: Collector, every: tuple[Hop, ...]) -> Outlook:
+def collector_outlook(host: str, collector: Collector, every: tuple[Hop, ...], ways: Ways) -> Outlook:
     """The collector's start."""
     own = tuple(hop for hop in every if hop.server == "redis" and not hop.app)
     findings: list[Finding] = []
@@ -161,7 +165,7 @@ def collector_outlook(host: str, collector: Collector, every: tuple[Hop, ...]) -
                 tried=f"docker: {collector.container} is {collector.state}",
                 would="it scrapes nothing now",
                 hops=own,
-                mend=RESTART_ONLY,
+                mend=ways.mend,
             )
         )
     elif not collector.as_rendered or not collector.as_verified:
@@ -172,13 +176,13 @@ def collector_outlook(host: str, collector: Collector, every: tuple[Hop, ...]) -
                 would="made anew, it would run with an env file that is not what was verified"
                 if not collector.as_verified
                 else "it runs with another environment than its env file says, which it has once it is made anew",
-                mend=RESTART_ONLY,
+                mend=ways.mend,
             )
         )
     for met in (collector.start.dials if collector.start else {}).values():
         if met != "accepted":
             tried = "a handshake with Redis as it makes it"
-            findings.append(Finding(weight="fails", tried=tried, would=met, hops=own, mend=RESTART_ONLY))
+            findings.append(Finding(weight="fails", tried=tried, would=met, hops=own, mend=ways.mend))
     if collector.scrapes is False:
         findings.append(
             Finding(

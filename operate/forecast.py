@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from operate.errors import BadInput
+from operate.findings import head
 from operate.forecast_text import as_text
 from operate.forecasting import Forecast, forecast
 from operate.palette import palette_for
@@ -18,7 +19,6 @@ from operate.survey import Survey, add_options, survey, view_of
 from rollout.declared import Declared
 from rollout.ledger import last_confirmed
 
-FORMAT = 1
 EXIT_WOULD_NOT, EXIT_NOT_ALL_ASKED = 1, 3
 
 _WHAT = """\
@@ -60,9 +60,6 @@ def run(chosen: argparse.Namespace) -> int:
         asked = survey(view_of(chosen), restart=True)
     except BadInput as error:
         print(f"operate forecast: {error}", file=sys.stderr)
-        if chosen.json:
-            plain = {"format": FORMAT, "command": "forecast", "code": EXIT_BAD_INPUT, "error": str(error)}
-            print(json.dumps(plain, ensure_ascii=False))
         return EXIT_BAD_INPUT
     found = forecast(_declared(asked), asked.reports, now=datetime.now(UTC), stack=asked.view.stack)
     code = exit_code(found, asked)
@@ -85,9 +82,7 @@ def exit_code(found: Forecast, asked: Survey) -> int:
 def to_plain(found: Forecast, asked: Survey, code: int) -> dict[str, Any]:
     """The JSON object, see docs/operate-forecast.md."""
     return {
-        "format": FORMAT,
-        "command": "forecast",
-        "environment": asked.view.environment,
+        **head("forecast", asked.view.environment, asked.declaration),
         "code": code,
         **found.to_plain(),
         "unanswered": [{"host": one.host, "why": one.why, "todo": one.todo} for one in asked.unanswered],

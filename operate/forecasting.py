@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from operate.app_start import app_outlooks, collector_outlook
+from operate.differences import ways_of
 from operate.expiry import Expiry, expiries
 from operate.hops import Hop, hops, in_force
 from operate.outlook import Outlook
+from operate.running import Ways
 from operate.served import HostReport
 from operate.server_start import server_outlook
 from rollout.declared import Declared
-from rollout.path import set_command
 from rollout.steps import GENERATION
 
 
@@ -59,17 +60,18 @@ def forecast(declared: Declared, reports: Mapping[str, HostReport], *, now: date
     """The forecast of these hosts. `now` is in UTC; `stack` is for the command that reissues."""
     settings = in_force(declared, reports)
     every = hops(declared, settings)
-    generation = max(int(settings[GENERATION]), int(declared.settings[GENERATION]))
-    reissue = f"{set_command(GENERATION, str(generation + 1), stack=stack)} && pulumi up --stack {stack}"
+    following = str(max(int(settings[GENERATION]), int(declared.settings[GENERATION])) + 1)
     return Forecast(
         outlooks=tuple(
             outlook
             for host, report in reports.items()
-            for outlook in _of_host(host, report, declared, settings, every, reissue)
+            for outlook in _of_host(
+                host, report, declared, settings, every, ways_of(stack, declared.hosts.get(host), report.record)
+            )
         ),
         expiries=expiries(reports, every, now),
         silent={host: why for host, report in reports.items() if (why := _silent(report))},
-        reissue=reissue,
+        reissue=ways_of(stack, None, None).take(GENERATION, following),
     )
 
 
@@ -85,11 +87,11 @@ def _of_host(
     declared: Declared,
     settings: Mapping[str, str],
     every: tuple[Hop, ...],
-    reissue: str,
+    ways: Ways,
 ) -> Iterator[Outlook]:
     for server in report.servers.values():
-        yield server_outlook(host, report, server, every, reissue)
+        yield server_outlook(host, report, server, every, ways)
     if report.collector is not None:
-        yield collector_outlook(host, report.collector, every)
+        yield collector_outlook(host, report.collector, every, ways)
     for app in report.apps:
-        yield from app_outlooks(host, app, declared, settings, every)
+        yield from app_outlooks(host, app, declared, settings, every, ways)

@@ -15,9 +15,6 @@ was verified. `fails`: it would leave a hop without an answer, or not run."""
 
 WEIGHTS: tuple[Weight, ...] = ("note", "unknown", "otherwise", "fails")
 
-RESTART_ONLY = "/opt/voiceai/update.sh --restart-only"
-"""Applies what was verified again: servers that do not run are started, files are written as they were."""
-
 COMES_BACK = ("always", "unless-stopped")
 """Docker's restart policies that start a container after a reboot of its host."""
 
@@ -25,13 +22,18 @@ COMES_BACK = ("always", "unless-stopped")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something against a start. `tried` is how it was found, `would` what would happen, `hops` those that would then
-    fail, `mend` the one command or deed, on the host unless it says otherwise."""
+    fail, `mend` the one command, or a sentence where there is none."""
 
     weight: Weight
     tried: str
     would: str
     mend: str
     hops: tuple[Hop, ...] = ()
+
+    @property
+    def here(self) -> bool:
+        """Whether `mend` is done in the project's folder; else on the host."""
+        return self.mend.startswith(("pulumi ", "python -m operate "))
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON-like data."""
