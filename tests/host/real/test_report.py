@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from operate.served import read_report
 from tests.host.conftest import SecretsManager
 from tests.host.issuing import Generation
 from tests.host.real.real_host import PASSWORD, RealHost, docker, must
+from tests.host.real.reporting import starts
 from tests.host.real.walking import OFF
 from tests.waiting import wait_until
 
@@ -88,6 +90,7 @@ def test_a_client_that_may_be_of_two_apps_is_both(real: RealHost, offered: dict[
 
 def test_a_start_is_proved_and_leaves_nothing(real: RealHost, offered: dict[str, str]) -> None:
     told = report(real, "--restart")
+    assert starts(read_report(json.dumps(told))) == dict.fromkeys(told["servers"], "serves")
     for name, server in told["servers"].items():
         assert server["start"]["problems"] == [], name
     assert told["servers"]["postgres"]["start"]["reads"]["ssl"] == "on"
@@ -117,7 +120,10 @@ def test_a_file_that_would_not_survive_a_start_is_told(real: RealHost, offered: 
     (real.root / "etc/redis/tls.conf").write_text("# somebody's\n")
     (real.root / "etc/pgbouncer/tls.ini").write_text("client_tls_sslmode = require\nclient_tls_key_file = /nowhere\n")
     (real.root / "etc/postgres/conf.d/tls.conf").write_text("ssl = off\n")
-    told = report(real, "--restart")["servers"]
+    whole = report(real, "--restart")
+    judged = starts(read_report(json.dumps(whole)))
+    assert judged == {"postgres": "otherwise", "pgbouncer": "fails", "redis": "otherwise"}
+    told = whole["servers"]
     assert [told[name]["rendered"]["asVerified"] for name in told] == [False, False, False]
     assert told["redis"]["start"]["reads"] == {"port": "6379", "tls-port": "0"}
     assert "pgbouncer does not start" in told["pgbouncer"]["start"]["problems"][0]
