@@ -14,8 +14,7 @@ from operate.findings import head
 from operate.forecast_text import as_text
 from operate.forecasting import Forecast, forecast
 from operate.palette import palette_for
-from operate.stopped import EXIT_BAD_INPUT
-from operate.survey import Survey, add_options, survey, view_of
+from operate.survey import Survey, add_options, bad_input, survey, view_of
 from rollout.declared import Declared
 from rollout.ledger import last_confirmed
 
@@ -59,8 +58,7 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         asked = survey(view_of(chosen), restart=True)
     except BadInput as error:
-        print(f"operate forecast: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return bad_input("forecast", error, as_json=chosen.json)
     found = forecast(_declared(asked), asked.reports, now=datetime.now(UTC), stack=asked.view.stack)
     code = exit_code(found, asked)
     if chosen.json:

@@ -31,6 +31,7 @@ from tests.operate.pull_requests import (
     declared,
     edited,
 )
+from tests.operate.reports import Plain, read
 
 NOW = datetime(2026, 11, 25, 18, tzinfo=UTC)
 FINISHED = {
@@ -43,7 +44,7 @@ FINISHED = {
 }
 MEND = "/opt/voiceai/update.sh --restart-only"
 
-Plant = Callable[[starts.JSON], object]
+Plant = Callable[[Plain], object]
 
 
 def of(settings: dict[str, str]) -> Declared:
@@ -55,8 +56,7 @@ def seen(settings: dict[str, str], plant: Plant = lambda _: None, *, on: str = "
     here = of(settings)
     plain = {name: starts.host(here, name) for name in here.hosts}
     plant(plain[on])
-    reports = {name: starts.read(one) for name, one in plain.items()}
-    return forecast(here, reports, now=now, stack="staging")
+    return forecast(here, read(plain), now=now, stack="staging")
 
 
 def about(found: Forecast, container: str) -> Outlook:
@@ -77,11 +77,17 @@ def test_where_all_is_as_verified_nothing_stands_against_a_start(settings: dict[
 
 
 SSL_OFF = {"reads": {"ssl": "off"}}
-HAND_EDITED = {"rendered": {"path": "/etc/voiceai/x/tls.conf", "asVerified": False}}
+HAND_EDITED = {"rendered": {"path": "/etc/voiceai/postgres/conf.d/tls.conf", "asVerified": False}}
+OTHER_SERVED = {
+    "protocol": "TLSv1.3",
+    "cipher": "TLS_AES_256_GCM_SHA384",
+    "verify": "0 (ok)",
+    "certificate": starts.certificate(starts.OTHER),
+}
 
 
-def server(role: str, start: starts.JSON | None = None, **more: object) -> Plant:
-    def plant(report: starts.JSON) -> None:
+def server(role: str, start: Plain | None = None, **more: object) -> Plant:
+    def plant(report: Plain) -> None:
         one = report["servers"][role]
         one["start"] |= start or {}
         one |= more
@@ -97,7 +103,7 @@ def server(role: str, start: starts.JSON | None = None, **more: object) -> Plant
             server("postgres", SSL_OFF, **HAND_EDITED),
             "voiceai-postgres",
             "fails",
-            "it would not take TLS (ssl = off); /etc/voiceai/x/tls.conf is not as it was verified",
+            "it would not take TLS (ssl = off); /etc/voiceai/postgres/conf.d/tls.conf is not as it was verified",
             ["pgbouncer → postgres (verify-ca)", "web → pgbouncer (verify-full)"],
             ["redis"],
             id="an edited file turns Postgres's TLS off, and all behind PgBouncer goes with it",
@@ -266,7 +272,7 @@ def test_the_command_mends_what_wins_over_the_file(plant: Plant, mend: str) -> N
 
 
 def test_an_edit_that_was_not_applied_is_taken_back_first() -> None:
-    def plant(report: starts.JSON) -> None:
+    def plant(report: Plain) -> None:
         server("postgres", SSL_OFF, **HAND_EDITED)(report)
         report["record"]["edited"] = True
 
@@ -282,8 +288,7 @@ def test_an_edit_that_was_not_applied_is_taken_back_first() -> None:
         server("postgres", **HAND_EDITED),
         server("redis", restartPolicy="no"),
         server("redis", restartPolicy="on-failure"),
-        server("redis", served={**starts.host(of(FINISHED), "database")["servers"]["redis"]["served"]} | {
-            "certificate": starts.certificate("2e" * 32)}),
+        server("redis", served=OTHER_SERVED),
     ],
 )
 def test_what_changes_no_hop_today_is_a_note(plant: Plant) -> None:
@@ -295,7 +300,7 @@ def test_what_changes_no_hop_today_is_a_note(plant: Plant) -> None:
 
 
 def test_a_deployment_of_the_sites_own_is_judged_by_its_files_alone() -> None:
-    files = {"proof": "files", "reads": {}, "dials": {}, "problems": []}
+    files = starts.start("files")
     untouched = about(seen(FINISHED, server("redis", files)), "voiceai-redis")
     assert (untouched.verdict, untouched.serves) == ("serves", "not tried: the site's own deployment")
     assert about(seen(FINISHED, server("redis", files, **HAND_EDITED)), "voiceai-redis").verdict == "otherwise"
@@ -311,7 +316,7 @@ def in_file(**modes: str) -> Plant:
 
 def test_an_env_file_that_a_deploy_rewrote_breaks_the_app_once_it_is_made_anew() -> None:
     found = seen(CLOSED, in_file(DATABASE_SSL_MODE="disable"), on="web")
-    for container in ("web-web-1-1", "web-web-2-1"):
+    for container in ("web-web-1", "web-web-2"):
         (finding,) = about(found, container).findings
         assert (finding.weight, finding.mend) == ("fails", MEND)
         assert [str(hop) for hop in finding.hops] == ["web → pgbouncer (verify-full)"]
@@ -319,44 +324,43 @@ def test_an_env_file_that_a_deploy_rewrote_breaks_the_app_once_it_is_made_anew()
     assert not found.holds
     # While PgBouncer takes both, it goes on, in plaintext.
     found = seen(ALL_FLIPPED, in_file(DATABASE_SSL_MODE="disable"), on="web")
-    (finding,) = about(found, "web-web-1-1").findings
+    (finding,) = about(found, "web-web-1").findings
     assert (finding.weight, finding.hops) == ("otherwise", ())
 
 
 def test_an_env_file_without_the_key_is_the_initial_value() -> None:
-    def plant(report: starts.JSON) -> None:
+    def plant(report: Plain) -> None:
         report["apps"][0]["envFile"]["modes"] = {}
 
     found = seen(ALL_FLIPPED, plant, on="web")
-    (finding,) = about(found, "web-web-1-1").findings
+    (finding,) = about(found, "web-web-1").findings
     assert "keeps DATABASE_SSL_MODE=verify-full; made anew, it would run with DATABASE_SSL_MODE=disable" in finding.would
     assert seen({}, plant, on="web").holds
 
 
 def test_a_login_that_its_own_host_fails_with_is_told_with_its_words() -> None:
     said = "web: a login at db:5432, from this host; the answer was: certificate verify failed"
-    start = {"proof": "login", "reads": {}, "dials": {"postgres": said, "redis": "accepted"}, "problems": []}
-    found = seen(CLOSED, app(start=start), on="web")
-    outlook = about(found, "web-web-1-1")
+    found = seen(CLOSED, app(start=starts.start("login", postgres=said, redis="accepted")), on="web")
+    outlook = about(found, "web-web-1")
     assert outlook.verdict == "fails"
     assert said in outlook.findings[0].would
     assert hops(outlook) == "web → pgbouncer (verify-full)"
 
 
 def test_a_replica_that_is_down_breaks_its_hop_with_the_last_one() -> None:
-    def plant(report: starts.JSON, *, both: bool) -> None:
+    def plant(report: Plain, *, both: bool) -> None:
         for replica in report["apps"][0]["replicas"][: 2 if both else 1]:
             replica["state"] = "exited"
 
-    one = about(seen(CLOSED, lambda report: plant(report, both=False), on="web"), "web-web-1-1")
+    one = about(seen(CLOSED, lambda report: plant(report, both=False), on="web"), "web-web-1")
     assert (one.verdict, hops(one)) == ("fails", "")
     assert one.findings[0].mend == "cd /opt/web && docker compose up --detach web-1"
-    both = about(seen(CLOSED, lambda report: plant(report, both=True), on="web"), "web-web-1-1")
+    both = about(seen(CLOSED, lambda report: plant(report, both=True), on="web"), "web-web-1")
     assert "web → pgbouncer" in hops(both)
 
 
 def test_an_app_that_is_not_deployed_is_a_note_and_one_that_can_not_be_listed_is_not_known() -> None:
-    def absent(report: starts.JSON) -> None:
+    def absent(report: Plain) -> None:
         for replica in report["apps"][0]["replicas"]:
             replica |= {"state": "absent", "container": "", "restartPolicy": "", "modes": {}}
 
@@ -371,7 +375,7 @@ def test_an_app_that_is_not_deployed_is_a_note_and_one_that_can_not_be_listed_is
 
 def test_a_file_that_can_not_be_read_lets_no_container_be_made() -> None:
     found = seen(CLOSED, lambda report: report["apps"][0]["envFile"].update(readable=False), on="web")
-    assert about(found, "web-web-1-1").verdict == "otherwise"
+    assert about(found, "web-web-1").verdict == "otherwise"
 
 
 @pytest.mark.parametrize(
@@ -380,7 +384,7 @@ def test_a_file_that_can_not_be_read_lets_no_container_be_made() -> None:
         ({"state": "exited"}, "fails"),
         ({"asRendered": False}, "otherwise"),
         ({"asVerified": False}, "otherwise"),
-        ({"start": {"proof": "handshake", "reads": {}, "dials": {"redis": "it said: expired"}, "problems": []}}, "fails"),
+        ({"start": starts.start("handshake", redis="it said: expired")}, "fails"),
         ({"scrapes": False, "why": "no answer"}, "serves"),
     ],
 )
@@ -392,7 +396,7 @@ def test_the_collector(more: dict[str, object], verdict: str) -> None:
 
 
 def test_a_host_that_verified_nothing_has_no_start_to_lose() -> None:
-    def plant(report: starts.JSON) -> None:
+    def plant(report: Plain) -> None:
         for key in ("record", "files", "apps"):
             del report[key]
 
@@ -405,7 +409,7 @@ def test_a_host_that_verified_nothing_has_no_start_to_lose() -> None:
 def test_the_first_certificate_to_end_and_whom_it_breaks() -> None:
     found = seen({**FINISHED, "apps.web.DATABASE_SSL_MODE": "require"})
     first, second = found.expiries
-    assert (first.kind, first.days, second.kind, second.days) == ("server", 31, "CA", 3647)
+    assert (first.kind, first.days, second.kind, second.days) == ("server", 395, "CA", 3647)
     assert [role for role, _ in first.served] == ["postgres", "pgbouncer", "redis"]
     assert first.on_disk == ("database",)
     broken = {str(hop) for hop in first.breaks}
@@ -425,20 +429,20 @@ def test_who_verifies_nothing_does_not_notice_the_end() -> None:
 
 
 def test_a_certificate_that_has_ended_counts_where_somebody_verifies_it() -> None:
-    later = datetime(2027, 1, 1, tzinfo=UTC)
+    later = datetime(2028, 1, 1, tzinfo=UTC)
     assert not seen(CLOSED, now=later).holds
-    assert seen(CLOSED, now=later).expiries[0].days == -5
+    assert seen(CLOSED, now=later).expiries[0].days == -6
     assert seen({**SERVER_LEG, "PGBOUNCER_SERVER_TLS_SSLMODE": "disable"}, now=later).holds
 
 
 def test_a_certificate_that_is_served_and_no_longer_on_disk_is_one_of_its_own() -> None:
-    def plant(report: starts.JSON) -> None:
-        report["files"]["server"] = starts.certificate("2e" * 32, "Dec 27 10:00:00 2027 GMT")
+    def plant(report: Plain) -> None:
+        report["files"]["server"] = starts.certificate(starts.OTHER, "Dec 27 10:00:00 2028 GMT")
 
     found = seen(FINISHED, plant)
     old, new, _ = found.expiries
     assert (old.certificate.sha256, old.on_disk) == (starts.LEAF, ())
-    assert (new.certificate.sha256, new.served, new.breaks) == ("2e" * 32, (), ())
+    assert (new.certificate.sha256, new.served, new.breaks) == (starts.OTHER, (), ())
     assert found.holds
 
 
@@ -454,7 +458,7 @@ def test_the_screen_names_what_was_tried_what_would_happen_whom_it_reaches_and_t
         "then without an answer: pgbouncer → postgres (verify-ca)",
         "tried: postgres -C in voiceai-postgres",
         f"on database: {MEND}",
-        "first to end: the server certificate 1f1f1f1f1f1f, in 31 days",
+        "first to end: the server certificate a1a1a1a1a1a1, in 395 days",
         "here: python -m operate next --stack staging --to CERTIFICATE_GENERATION=2",
     ):
         assert words in text
@@ -465,9 +469,8 @@ def test_the_screen_names_what_was_tried_what_would_happen_whom_it_reaches_and_t
 def test_the_same_finding_about_two_replicas_is_one() -> None:
     text = screen(seen(CLOSED, in_file(DATABASE_SSL_MODE="disable"), on="web"))
     assert text.count("made anew, it would run with") == 2  # each container's environment is named in `tried`
-    said = {"proof": "login", "reads": {}, "dials": {"postgres": "no answer"}, "problems": []}
-    text = screen(seen(CLOSED, app(start=said), on="web"))
-    assert "✗ web  web-web-1-1, web-web-2-1: no answer" in text
+    text = screen(seen(CLOSED, app(start=starts.start("login", postgres="no answer")), on="web"))
+    assert "✗ web  web-web-1, web-web-2: no answer" in text
 
 
 def test_colours_are_beside_the_words() -> None:
@@ -491,7 +494,7 @@ def asked(
 ) -> Callable[..., Ended]:
     """The command, hosts answered for from these reports."""
 
-    def run(answers: dict[str, starts.JSON | str], *arguments: str) -> Ended:
+    def run(answers: dict[str, Plain | str], *arguments: str) -> Ended:
         def ask(_self: Remote, hosts: object, command: str, *_: object, **__: object) -> list[Answer]:
             assert command == "--report --restart"
             return [
@@ -516,7 +519,7 @@ def asked(
 def test_the_exit_code_and_the_json_tell_the_same(repository: Repository, asked: Callable[..., Ended]) -> None:
     repository.commit(staging=edited(EXAMPLE, CLOSED))
     here = of(CLOSED)
-    good: dict[str, starts.JSON | str] = {name: starts.host(here, name) for name in here.hosts}
+    good: dict[str, Plain | str] = {name: starts.host(here, name) for name in here.hosts}
     ended = asked(good, "--json")
     told = json.loads(ended.out)
     assert (ended.code, told["code"], told["holds"], told["format"], told["command"]) == (0, 0, True, 1, "forecast")
