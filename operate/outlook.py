@@ -61,8 +61,8 @@ class Outlook:
     @property
     def verdict(self) -> Verdict:
         """By the finding that weighs most."""
-        worst = max((WEIGHTS.index(one.weight) for one in self.findings), default=0)
-        return "serves" if worst == 0 else ("unknown", "otherwise", "fails")[worst - 1]  # type: ignore[return-value]
+        worst = max((one.weight for one in self.findings), key=WEIGHTS.index, default="note")
+        return "serves" if worst == "note" else worst
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON-like data."""

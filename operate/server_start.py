@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from operate.hops import NOTHING, Hop, Offer, broken, verifying
-from operate.outlook import Finding, Outlook, after_a_reboot
+from operate.outlook import Finding, Outlook, Weight, after_a_reboot
 from operate.running import Ways, wins
 from operate.served import HostRecord, HostReport, Server, Start
 from rollout.steps import GENERATION, PREPARED
@@ -146,7 +146,7 @@ def _problems(
             hops = broken(every, server.role, NOTHING)
         else:
             hops = verifying(every, (server.role,))
-        known = "fails" if hops or offer == NOTHING else "otherwise"
+        known: Weight = "fails" if hops or offer == NOTHING else "otherwise"
         yield Finding(
             weight="unknown" if start.proof == "none" else known,
             tried=_tried(server, start),
