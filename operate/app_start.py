@@ -113,7 +113,7 @@ def _of_file(
         lost = _lost(track, key, then, wanted(settings, _SERVER_OF[track]), own)
         yield Finding(
             weight="fails" if lost else "otherwise",
-            tried=f"{file.path} against the environment of {replica.container}",
+            tried=f"{file.path} against the environment of its container",
             would=f"a restart keeps {name}={now}; made anew, it would run with {name}={then}",
             hops=lost,
             mend=ways.mend,

@@ -61,7 +61,9 @@ class Outlook:
     @property
     def verdict(self) -> Verdict:
         """By the finding that weighs most."""
-        worst = max((one.weight for one in self.findings), key=WEIGHTS.index, default="note")
+        worst: Weight = "note"
+        for one in self.findings:
+            worst = max(worst, one.weight, key=WEIGHTS.index)
         return "serves" if worst == "note" else worst
 
     def to_plain(self) -> dict[str, Any]:

@@ -231,6 +231,13 @@ report_server() {
   JSON="{${server%,}}"
 }
 
+# usage: add_redis_client LINE    adds a client of CLIENT LIST to CLIENTS, as clients_object wants it
+add_redis_client() {
+  redis_client "$1" || return 0
+  # shellcheck disable=SC2153  # redis_client sets CLIENT
+  CLIENTS+="${CLIENT[way]/plain/plaintext}$FIELD${CLIENT[host]}$FIELD${CLIENT[user]:-}$FIELD${CLIENT[name]:-}"$'\n'
+}
+
 # usage: report_answers SETTINGS ROLE    adds to `server` what its own script printed
 report_answers() {
   local line key first second third problems='' CLIENTS='' error='' plain=''
@@ -246,7 +253,7 @@ report_answers() {
       leg) put_leg "$first" "$second" "$third" ;;
       # Of two ports the one that answers counts.
       plain) [[ -n $plain && $second != PONG* ]] || plain=$second ;;
-      id=*) ! redis_client "$line" || CLIENTS+="${CLIENT[way]/plain/plaintext}$FIELD${CLIENT[host]}$FIELD${CLIENT[user]:-}$FIELD${CLIENT[name]:-}"$'\n' ;;
+      id=*) add_redis_client "$line" ;;
       config_file:*) FACTS[config_file]=${key#*:} FACTS[config_file]=${FACTS[config_file]%$'\r'} ;;
       error) error=yes ;;
     esac

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from rollout.declared import Declared
 from tests.operate.reports import CERTIFICATE, Plain, plain_of
 
@@ -14,7 +16,8 @@ def certificate(sha256: str, ends: str = CERTIFICATE["notAfter"]) -> Plain:
 
 def host(declared: Declared, name: str) -> Plain:
     """What this host of the declaration answers to `--report --restart`."""
-    plain = plain_of(declared, name)
+    # Nothing in it is shared: an env file is not the environment of a container.
+    plain: Plain = json.loads(json.dumps(plain_of(declared, name)))
     if "ca" in plain["files"]:
         plain["files"]["ca"]["notAfter"] = "Nov 20 17:00:00 2036 GMT"
     for role, server in plain.get("servers", {}).items():

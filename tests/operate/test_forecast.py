@@ -1,4 +1,4 @@
-"""`operate forecast`: what hosts prove of a start becomes a verdict, the hops that break, and the command that mends."""
+"""`operate forecast`: what hosts prove of a start becomes a verdict, the hops that break and the command that mends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from operate import forecast as command
-from operate import survey as surveying
+from operate import stacks
 from operate.cli import main
 from operate.forecast_text import as_text
 from operate.forecasting import Forecast, forecast
@@ -51,7 +51,9 @@ def of(settings: dict[str, str]) -> Declared:
     return declared("staging", edited(EXAMPLE, settings))
 
 
-def seen(settings: dict[str, str], plant: Plant = lambda _: None, *, on: str = "database", now: datetime = NOW) -> Forecast:
+def seen(
+    settings: dict[str, str], plant: Plant = lambda _: None, *, on: str = "database", now: datetime = NOW
+) -> Forecast:
     """The forecast of every host in this state, after something was planted in one host's report."""
     here = of(settings)
     plain = {name: starts.host(here, name) for name in here.hosts}
@@ -140,7 +142,9 @@ def server(role: str, start: Plain | None = None, **more: object) -> Plant:
         ),
         pytest.param(
             CLOSED,
-            server("pgbouncer", {"dials": {}, "problems": ["pgbouncer does not start: FATAL cannot load"]}, **HAND_EDITED),
+            server(
+                "pgbouncer", {"dials": {}, "problems": ["pgbouncer does not start: FATAL cannot load"]}, **HAND_EDITED
+            ),
             "voiceai-pgbouncer",
             "fails",
             "pgbouncer does not start",
@@ -334,7 +338,9 @@ def test_an_env_file_without_the_key_is_the_initial_value() -> None:
 
     found = seen(ALL_FLIPPED, plant, on="web")
     (finding,) = about(found, "web-web-1").findings
-    assert "keeps DATABASE_SSL_MODE=verify-full; made anew, it would run with DATABASE_SSL_MODE=disable" in finding.would
+    assert (
+        "keeps DATABASE_SSL_MODE=verify-full; made anew, it would run with DATABASE_SSL_MODE=disable" in finding.would
+    )
     assert seen({}, plant, on="web").holds
 
 
@@ -452,7 +458,7 @@ def screen(found: Forecast) -> str:
 
 def test_the_screen_names_what_was_tried_what_would_happen_whom_it_reaches_and_the_command() -> None:
     text = screen(seen(ALL_FLIPPED, server("postgres", SSL_OFF, **HAND_EDITED)))
-    assert text.startswith("staging: 1 of 15 containers would not serve as verified after a restart\n")
+    assert text.startswith("staging: 1 of 17 containers would not serve as verified after a restart\n")
     for words in (
         "✗ database  voiceai-postgres: it would not take TLS (ssl = off)",
         "then without an answer: pgbouncer → postgres (verify-ca)",
@@ -468,7 +474,8 @@ def test_the_screen_names_what_was_tried_what_would_happen_whom_it_reaches_and_t
 
 def test_the_same_finding_about_two_replicas_is_one() -> None:
     text = screen(seen(CLOSED, in_file(DATABASE_SSL_MODE="disable"), on="web"))
-    assert text.count("made anew, it would run with") == 2  # each container's environment is named in `tried`
+    assert text.count("made anew, it would run with") == 1
+    assert "✗ web  web-web-1, web-web-2: a restart keeps DATABASE_SSL_MODE=verify-full" in text
     text = screen(seen(CLOSED, app(start=starts.start("login", postgres="no answer")), on="web"))
     assert "✗ web  web-web-1, web-web-2: no answer" in text
 
@@ -506,7 +513,7 @@ def asked(
 
         monkeypatch.setattr(Remote, "ask", ask)
         monkeypatch.setattr(command, "datetime", Clock)
-        monkeypatch.setattr(surveying.stacks, "from_pulumi", lambda *_: Stacks(unread={"staging": "no backend here"}))
+        monkeypatch.setattr(stacks, "from_pulumi", lambda *_: Stacks(unread={"staging": "no backend here"}))
         monkeypatch.delenv("PULUMI_OPTION_CONFIG_FILE", raising=False)
         capsys.readouterr()
         code = main(["forecast", "--project", str(repository.folder), "--stack", "staging", *arguments])
