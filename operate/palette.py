@@ -45,3 +45,6 @@ class Palette:
 def palette_for(stream: TextIO, environ: Mapping[str, str]) -> Palette:
     """Off where the stream is no terminal, where NO_COLOR is set to anything (no-color.org), or TERM is dumb."""
     return Palette(stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb")
+
+
+PLAIN = Palette()

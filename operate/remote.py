@@ -22,8 +22,8 @@ from rollout.inventory import Host
 UPDATE = "/opt/voiceai/update.sh"
 NOT_REACHED = 255
 """ssh's own exit code."""
-TIMED_OUT = 124
-"""timeout(1)'s."""
+TIMED_OUT, KILLED = 124, 137
+"""timeout(1)'s: it was ended, or had to be killed."""
 
 _AT_ONCE = 32
 _CONNECT_SECONDS = 10
@@ -45,7 +45,7 @@ def remedy(answer: Answer) -> str:
         return "see that ssh reaches it with the key of the config or of your agent (--ssh-config for a bastion)"
     if any("what should be done" in line for line in (*answer.out, *answer.err)) or answer.code in (126, 127):
         return "it has another version's update.sh, or none: `pulumi up` with nothing changed ships this one"
-    if answer.code == TIMED_OUT:
+    if answer.code in (TIMED_OUT, KILLED):
         return "see what it waits for: update.sh --status there"
     return "see update.sh --status there"
 

@@ -6,6 +6,7 @@ The whole way and back takes longer than all else here: `whole_rollout_by_operat
 from pathlib import Path
 
 from lab.figures import failures
+from lab.layout import HOSTS
 from lab.traffic import Traffic
 from lab.walk import Walker
 from rollout import path
@@ -39,6 +40,7 @@ def test_steps_taken_looked_at_and_taken_back_under_load_fail_no_request(walker:
         bastion = through_a_bastion(walker, tmp_path)
         said = walked(walker, "next", "--to", "postgres 2", "--ssh-config", str(bastion))
         assert "database passes" in said
+        what_is_served_otherwise_does_not_verify(walker)
         assert "asked now" in walked(walker, "next", "--to", "postgres 4")
         assert "nothing to do" in walked(walker, "next", "--to", "postgres 4")
         # Drift's own command is run under load as well.
@@ -47,3 +49,22 @@ def test_steps_taken_looked_at_and_taken_back_under_load_fail_no_request(walker:
     assert failures([], traffic.requests()) == []
     assert started(walker) == servers
     assert path.behind(walker.declared()) == ()
+
+
+def what_is_served_otherwise_does_not_verify(walker: Walker) -> None:
+    """By `operate verify`, all hosts at once; PgBouncer does not use Postgres's TLS yet, so nobody misses it."""
+    every = f"{len(HOSTS)} of {len(HOSTS)} hosts hold"
+    holds = operate(walker, "verify", "--read-stack")
+    assert (holds.code, every in holds.said) == (0, True), holds.said
+    in_postgres(walker, "ALTER SYSTEM SET ssl = off")
+    try:
+        wait_until("a host does not hold", lambda: operate(walker, "verify", "--host", "database").code == 1)
+        assert "database does NOT hold" in operate(walker, "verify").said
+    finally:
+        in_postgres(walker, "ALTER SYSTEM RESET ssl")
+    wait_until("it holds again", lambda: operate(walker, "verify", "--host", "database").code == 0)
+
+
+def in_postgres(walker: Walker, statement: str) -> None:
+    psql = f"docker compose exec -T voiceai-postgres psql -U voiceai -c '{statement}' -c 'SELECT pg_reload_conf()'"
+    walker.lab.run("database", "sh", "-c", f"cd /opt/voiceai && {psql}")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 
 from operate.palette import Palette, palette_for
+from operate.screen import Screen
+from operate.stopped import Stopped
+from operate.text import as_text
+from tests.operate.pull_requests import RIGHT, WRONG, PullRequest
 
 
 class Terminal(io.StringIO):
@@ -35,3 +40,21 @@ def test_a_colour_ends_where_its_text_ends() -> None:
     assert Palette(on=True).bad("REFUSED") == "\x1b[31mREFUSED\x1b[0m"
     assert Palette(on=True).bad("") == ""
     assert Palette(on=False).bad("REFUSED") == "REFUSED"
+
+
+@pytest.mark.parametrize("one", [WRONG[0], RIGHT[0]])
+def test_colours_add_nothing_to_a_screen_but_themselves(one: PullRequest) -> None:
+    report = one.report()
+    coloured = as_text(report, Palette(on=True))
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[\d+m", "", coloured) == as_text(report)
+
+
+def test_a_refusal_is_red_on_a_terminal_and_the_same_words_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    terminal, file = Terminal(), io.StringIO()
+    for stream in (terminal, file):
+        Screen(out=stream).stopped(Stopped(1, "voice is in plaintext", stands="nothing was changed", todo="wait"))
+    assert "\x1b[31mvoice is in plaintext\x1b[0m" in terminal.getvalue()
+    assert re.sub(r"\x1b\[\d+m", "", terminal.getvalue()) == file.getvalue()
