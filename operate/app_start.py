@@ -13,8 +13,8 @@ from operate.hops import Hop, Offer
 from operate.outlook import Finding, Outlook, after_a_reboot
 from operate.remote import UPDATE
 from operate.running import Ways
-from operate.server_start import wanted
 from operate.served import ABSENT, RUNNING, App, Collector, Replica, Start
+from operate.server_start import wanted
 from rollout.declared import Declared
 from rollout.steps import variable_of
 

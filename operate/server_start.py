@@ -141,7 +141,7 @@ def _problems(
     for problem in dict.fromkeys((*start.problems, *server.problems)):
         if start.proof == "none":
             hops: tuple[Hop, ...] = ()
-        elif offer == NOTHING or server.role == "postgres" and wanted(record.settings, "postgres").tls:
+        elif offer == NOTHING or (server.role == "postgres" and wanted(record.settings, "postgres").tls):
             # Postgres does not start at all with files that it can't use.
             hops = broken(every, server.role, NOTHING)
         else:

@@ -77,10 +77,6 @@ report_app() {
     exec {one}< <(sessions_object "$1" "$3" "$track")
     asking[$track]=$one
   done
-  if [[ $2 == yes ]]; then
-    exec {one}< <(prove_app_start "$1" "$3" "${tracks[@]}")
-    asking[start]=$one
-  fi
   for service in "${REPLICAS[@]}"; do
     replica_object "$service"
     add_to list "$JSON"
@@ -91,6 +87,7 @@ report_app() {
   put_raw app envFile "{${file%,}}"
   for track in "${tracks[@]}"; do put_raw sessions "$track" "$(cat <&"${asking[$track]}")"; done
   put_raw app sessions "{${sessions%,}}"
-  [[ $2 != yes ]] || put_raw app start "$(cat <&"${asking[start]}")"
+  # Not before: its own logins at Redis have no name, and would be counted.
+  [[ $2 != yes ]] || put_raw app start "$(prove_app_start "$1" "$3" "${tracks[@]}")"
   JSON="{${app%,}}"
 }
