@@ -135,9 +135,7 @@ def test_a_step_that_does_not_verify_is_not_done(run: Run, played: Played) -> No
     assert "does NOT hold" in told.story["stopped"]["why"][0]
 
 
-def test_in_a_protected_environment_the_diff_is_in_the_object(
-    run: Run, played: Played, repository: Repository
-) -> None:
+def test_in_a_protected_environment_the_diff_is_in_the_object(run: Run, played: Played, repository: Repository) -> None:
     text = edited(EXAMPLE, ISSUED) + "  internal-tls:protected: true\n"
     repository.commit(staging=text)
     told = run("next")

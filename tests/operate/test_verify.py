@@ -67,8 +67,8 @@ def test_every_host_is_asked_to_verify_and_nothing_else(start: Start, verify: Ve
     assert hosts["api"].told == [f"sudo -n {ASKED}"]
     assert done.out.splitlines() == [
         "staging: 2 of 2 hosts hold",
-        "  database  holds revision 1, 1 checks",
         "  api       holds revision 1, 1 checks",
+        "  database  holds revision 1, 1 checks",
     ]
 
 
@@ -88,7 +88,7 @@ def test_the_same_as_json(start: Start, verify: Verify) -> None:
     told: dict[str, Any] = json.loads(done.out)
     head = {name: told[name] for name in ("format", "command", "environment", "code", "holds")}
     assert head == {"format": 1, "command": "verify", "environment": "staging", "code": 1, "holds": False}
-    assert told["hosts"][0] == {
+    assert told["hosts"][1] == {
         "host": "database",
         "good": True,
         "verdict": "holds revision 1",
@@ -97,7 +97,7 @@ def test_the_same_as_json(start: Start, verify: Verify) -> None:
         "lines": ["ok      plaintext is refused"],
         "todo": "",
     }
-    assert (told["hosts"][1]["good"], told["hosts"][1]["code"]) == (False, 4)
+    assert (told["hosts"][0]["good"], told["hosts"][0]["code"]) == (False, 4)
 
 
 def test_the_same_as_markdown(start: Start, verify: Verify) -> None:
@@ -159,7 +159,7 @@ def test_only_the_hosts_that_are_named_are_asked(start: Start, verify: Verify) -
     assert hosts["api"].told == []
     done = verify(hosts, "--host", "database", "nowhere")
     assert done.code == 2
-    assert "--host nowhere: the config has no such host; it has database, api" in done.err
+    assert "--host nowhere: the config has no such host; it has api, database" in done.err
 
 
 # Compared with what the stack confirmed. PREPARED touches the database host alone.
