@@ -42,7 +42,6 @@ class Difference:
     why: str
     reconcile: str
 
-
     @property
     def there(self) -> bool:
         """Whether it is done on the host; else in the project's folder."""

@@ -20,8 +20,7 @@ from operate.findings import (
     unknown_lines,
 )
 from operate.palette import Palette, palette_for
-from operate.stopped import EXIT_BAD_INPUT
-from operate.survey import Survey, Unanswered, add_options, survey, view_of
+from operate.survey import Survey, Unanswered, add_options, bad_input, survey, view_of
 from operate.table import wrapped
 
 EXIT_DIFFERS = 1
@@ -65,8 +64,7 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         look = survey(view_of(chosen), restart=True)
     except BadInput as error:
-        print(f"operate drift: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return bad_input("drift", error, as_json=chosen.json)
     found = find(look.declaration, look.reports)
     unanswered = (*look.unanswered, *_under_way(look))
     if chosen.json:

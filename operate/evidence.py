@@ -120,7 +120,9 @@ def _generation(host: str, report: HostReport, recorded: str) -> Seen:
     if not found:
         return Seen(host=host, hop=FILES, key=GENERATION, value="0", by="disk", why="no certificate lies on disk")
     if not found.isdigit():
-        return Seen(host=host, hop=FILES, key=GENERATION, value="", by="", why=f"{found!r} is no generation's directory")
+        return Seen(
+            host=host, hop=FILES, key=GENERATION, value="", by="", why=f"{found!r} is no generation's directory"
+        )
     return Seen(host=host, hop=FILES, key=GENERATION, value=found, by="disk", why="what lies on disk")
 
 
@@ -210,7 +212,7 @@ def _of_collector(host: str, key: str, collector: Collector, redis: Server | Non
 
 def collector_sessions(collector: Collector, redis: Server | None) -> tuple[Client, ...]:
     """The collector's own sessions, where Redis is on its host."""
-    if redis is None or not collector.address:
+    if redis is None or redis.role != "redis" or not collector.address:
         return ()
     return tuple(client for client in redis.clients if client.address == collector.address)
 
@@ -231,7 +233,9 @@ def _of_app(host: str, key: str, app: App) -> Seen:
     if odd:
         return is_("", "", f"{', '.join(odd)}, which is no value of {name}")
     value = min(found.values(), key=lambda one: rank(key, one))
-    apart = "; ".join(f"{service} runs with {one}" for service, one in found.items()) if len({*found.values()}) > 1 else ""
+    apart = (
+        "; ".join(f"{service} runs with {one}" for service, one in found.items()) if len({*found.values()}) > 1 else ""
+    )
     track = "redis" if variable_of(key).uses == "redis" else "postgres"
     sessions = app.sessions.get(track)
     if sessions is None or sessions.tls is None or sessions.plaintext is None:
@@ -258,15 +262,17 @@ def positions(declared: Declared, readings: Iterable[Seen], unasked: Mapping[str
     return tuple(_position(track, declared, by_key, unasked) for track in TRACKS)
 
 
-def _position(
-    track: str, declared: Declared, by_key: Mapping[str, list[Seen]], unasked: Mapping[str, str]
-) -> Position:
+def _position(track: str, declared: Declared, by_key: Mapping[str, list[Seen]], unasked: Mapping[str, str]) -> Position:
     least = most = length(track)
     unknown: list[Seen] = []
     for stage in stages(track, declared.settings):
         readings = [*by_key.get(stage.key, ()), *_missing(stage, declared, by_key, unasked)]
         open_ones = [one for one in readings if not one.known]
-        reached = all(rank(stage.key, one.value) >= rank(stage.key, stage.row.target) for one in readings if one.known)
+        known = [one for one in readings if one.known]
+        reached = all(rank(stage.key, one.value) >= rank(stage.key, stage.row.target) for one in known)
+        if hop_of(stage.key) == FILES and known:
+            # What a silent host has on its disk holds nobody back: its own hops are not known either.
+            open_ones = []
         if reached and not open_ones:
             continue
         least = min(least, max(stage.number - 1, 0))

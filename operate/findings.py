@@ -8,11 +8,8 @@ from typing import Any
 from operate.differences import Declaration, Difference, Found
 from operate.evidence import Position, Seen
 from operate.palette import Palette
-from operate.survey import Unanswered
+from operate.survey import FORMAT, Unanswered
 from operate.table import wrapped
-
-FORMAT = 1
-"""Of the JSON; it grows when something that was there means something else or is gone."""
 
 
 def difference_lines(differences: Sequence[Difference], palette: Palette) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -121,13 +121,14 @@ class Clients:
 
 
 def hops(
-    declaration: Declaration, reports: Mapping[str, HostReport], hosts: Sequence[str], unasked: Mapping[str, str],
+    declaration: Declaration,
+    reports: Mapping[str, HostReport],
+    hosts: Sequence[str],
+    unasked: Mapping[str, str],
     now: datetime,
 ) -> tuple[Hop, ...]:
     """Every hop of these hosts as the file has them, server by server, each with its apps."""
-    readings = {
-        (one.host, one.hop, one.key): one for host, report in reports.items() for one in seen(host, report)
-    }
+    readings = {(one.host, one.hop, one.key): one for host, report in reports.items() for one in seen(host, report)}
     found = []
     for hop, keys in _hops(declaration):
         for host in dict.fromkeys(host for key in keys for host in _on(hop, key, declaration)):
@@ -177,37 +178,30 @@ def _hop(hop: str, host: str, variables: tuple[Variable, ...], report: HostRepor
     bare = Hop(hop=hop, host=host, variables=variables)
     if report is None:
         return bare
-    app = app_of(variables[0].key)
-    if app:
-        tls, plaintext = _app_sessions(report, app, hop)
-        return Hop(hop=hop, host=host, variables=variables, tls=tls, plaintext=plaintext)
+    if app_of(variables[0].key):
+        tls, plaintext = _app_sessions(report, app_of(variables[0].key), hop)
+        return replace(bare, tls=tls, plaintext=plaintext)
+    redis, pgbouncer = report.servers.get("redis"), report.servers.get("pgbouncer")
     if hop == COLLECTOR:
-        redis = report.servers.get("redis")
         if report.collector is None or redis is None:
             return bare
-        return _counted(bare, collector_sessions(report.collector, redis))
+        tls, plaintext = _count(collector_sessions(report.collector, redis))
+        return replace(bare, tls=tls, plaintext=plaintext)
     if hop == SERVER_LEG:
-        leg = report.servers["pgbouncer"].leg if "pgbouncer" in report.servers else None
-        return Hop(hop=hop, host=host, variables=variables, tls=leg.tls, plaintext=leg.plaintext) if leg else bare
+        leg = pgbouncer.leg if pgbouncer else None
+        return replace(bare, tls=leg.tls, plaintext=leg.plaintext) if leg else bare
     server = report.servers.get(_ROLE[hop])
     if server is None or not server.running:
         return bare
-    tls, plaintext = _count(server.clients)
-    return Hop(
-        hop=hop,
-        host=host,
-        variables=variables,
+    tls, plaintext = (None, None) if server.error else _count(server.clients)
+    return replace(
+        bare,
         accepts=server.plaintext.verdict if server.plaintext else "unknown",
         served=server.served,
         days_left=server.served.certificate.days_left(now) if server.served else None,
-        tls=None if server.error else tls,
-        plaintext=None if server.error else plaintext,
+        tls=tls,
+        plaintext=plaintext,
     )
-
-
-def _counted(hop: Hop, clients: Iterable[Client]) -> Hop:
-    tls, plaintext = _count(clients)
-    return Hop(hop=hop.hop, host=hop.host, variables=hop.variables, tls=tls, plaintext=plaintext)
 
 
 def _count(clients: Iterable[Client]) -> tuple[int, int]:

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from operate.evidence import CLIENT_LEG, COLLECTOR, FILES, POSTGRES, REDIS, SERVER_LEG, Seen, hop_of
+from operate.evidence import (
+    CLIENT_LEG,
+    COLLECTOR,
+    FILES,
+    POSTGRES,
+    REDIS,
+    SERVER_LEG,
+    Seen,
+    collector_sessions,
+    hop_of,
+)
 from operate.served import App, Certificate, Client, Collector, HostRecord, HostReport, Server
 from rollout.steps import GENERATION, app_of, variable_of
 
@@ -94,7 +104,7 @@ def _server(
     yield from found
     yield from _beside(server, hop, ways)
     yield from _next_start(server, record, hop, ways)
-    yield from _left_in_plaintext(server, record, hop)
+    yield from _left_in_plaintext(server, report, record, hop)
 
 
 def _way(one: Seen, reconcile: str, ways: Ways) -> str:
@@ -213,18 +223,27 @@ def _redis_ports(server: Server, record: HostRecord, hop: str, ways: Ways) -> It
             yield hop, f"{name} of a start", wanted, reads[name], why, ways.recreate(server.role)
 
 
-def _left_in_plaintext(server: Server, record: HostRecord, hop: str) -> Iterator[Line]:
+def _left_in_plaintext(server: Server, report: HostReport, record: HostRecord, hop: str) -> Iterator[Line]:
     """Sessions from before a server was closed to plaintext live on."""
     closes = {
         "postgres": record.settings.get("POSTGRES_FORCE_SSL") == "on",
         "pgbouncer": record.settings.get("PGBOUNCER_CLIENT_TLS_SSLMODE") == "require",
         "redis": record.settings.get("REDIS_FORCE_TLS") == "true",
     }
-    left = [client for client in server.clients if not client.tls]
+    # The collector has a line of its own.
+    own = collector_sessions(report.collector, server) if report.collector else ()
+    left = [client for client in server.clients if not client.tls and client not in own]
     if left and closes.get(server.role, False):
         count = sum(client.sessions for client in left)
         who = "; ".join(client_words(client) for client in left[:3]) + ("; …" if len(left) > 3 else "")
-        yield hop, "sessions", "in TLS", f"{count} in plaintext", who, "restart these clients: they connect anew, in TLS"
+        yield (
+            hop,
+            "sessions",
+            "in TLS",
+            f"{count} in plaintext",
+            who,
+            "restart these clients: they connect anew, in TLS",
+        )
 
 
 def client_words(client: Client) -> str:
@@ -234,15 +253,11 @@ def client_words(client: Client) -> str:
     return f"user {client.user or 'none'}{named}, from {client.address} ({apps})"
 
 
-def _collector(
-    collector: Collector, record: HostRecord, readings: Sequence[Seen], ways: Ways
-) -> Iterator[Line]:
+def _collector(collector: Collector, record: HostRecord, readings: Sequence[Seen], ways: Ways) -> Iterator[Line]:
     if collector.state != "running":
         yield COLLECTOR, collector.container, "running", collector.state, "it does not run", ways.mend
         return
-    differs = [
-        one for one in readings if one.hop == COLLECTOR and one.known and one.value != record.settings[one.key]
-    ]
+    differs = [one for one in readings if one.hop == COLLECTOR and one.known and one.value != record.settings[one.key]]
     for one in differs:
         yield COLLECTOR, one.key, record.settings[one.key], one.value, one.why, ways.mend
     if not collector.as_verified:

@@ -275,8 +275,8 @@ def read_report(text: str) -> HostReport:
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         found = plain.get("format") if isinstance(plain, dict) else None
         raise Unreadable(
-            f"its report has the format {found if isinstance(found, int) else 'of nobody'}, and this version reads "
-            f"{FORMAT}: `pulumi up` with nothing changed ships the host this version"
+            f"its report has {'no format' if found is None else f'the format {found}'}, and this version reads {FORMAT}: "
+            "`pulumi up` with nothing changed ships the host this version"
         )
     try:
         return _report(plain)

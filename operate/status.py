@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from operate.errors import BadInput
 from operate.palette import palette_for
 from operate.status_view import as_text, status_of
-from operate.stopped import EXIT_BAD_INPUT
-from operate.survey import add_options, survey, view_of
+from operate.survey import add_options, bad_input, survey, view_of
 
 _HELP = """\
 Where the environment stands on the wire: for each host and hop what is declared, confirmed and served (from handshakes
@@ -50,8 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         found = status_of(survey(view_of(chosen)), datetime.now(UTC))
     except BadInput as error:
-        print(f"operate status: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return bad_input("status", error, as_json=chosen.json)
     if chosen.json:
         print(json.dumps(found.to_plain(), indent=2, ensure_ascii=False))
     else:

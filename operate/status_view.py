@@ -186,7 +186,9 @@ def _accepts(hop: Hop, palette: Palette) -> Cell:
 
 
 def _in_plaintext(hop: Hop, palette: Palette) -> Cell:
-    return ("" if hop.plaintext is None else str(hop.plaintext)), palette.doubtful if hop.plaintext and hop.tls else None
+    return (
+        "" if hop.plaintext is None else str(hop.plaintext)
+    ), palette.doubtful if hop.plaintext and hop.tls else None
 
 
 def _ciphers(hops: Sequence[Hop]) -> Iterator[str]:

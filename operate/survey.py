@@ -8,7 +8,9 @@ a good file nobody knows which hosts there are: that is `BadInput`.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,9 +24,13 @@ from operate.remote import Answer, Remote, remedy
 from operate.served import HostReport, Unreadable, read_report
 from operate.source import read_version
 from operate.stack_file import read_stack_file
+from operate.stopped import EXIT_BAD_INPUT
 from rollout.config import Configuration
 from rollout.inventory import Host
 from toolchain.progress import part
+
+FORMAT = 1
+"""Of the JSON that commands print; it grows when something that was there means something else or is gone."""
 
 _SECONDS = 60
 """A report bounds each of its own calls; this is for a host that hangs as a whole."""
@@ -113,6 +119,14 @@ def view_of(chosen: argparse.Namespace) -> View:
         hosts=tuple(host for name, host in known.items() if not chosen.host or name in chosen.host),
         ssh_config=ssh_config,
     )
+
+
+def bad_input(command: str, error: BadInput, *, as_json: bool) -> int:
+    """The sentence for the operator, and in the form that a program waits for; the exit code."""
+    print(f"operate {command}: {error}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({"format": FORMAT, "command": command, "error": str(error)}, ensure_ascii=False))
+    return EXIT_BAD_INPUT
 
 
 def survey(view: View, *, restart: bool = False) -> Survey:

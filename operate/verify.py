@@ -15,13 +15,11 @@ from operate.asking import BUSY, Said
 from operate.errors import BadInput
 from operate.palette import PLAIN, Palette, palette_for
 from operate.remote import Remote
-from operate.stopped import EXIT_BAD_INPUT
-from operate.survey import View, add_options, view_of
+from operate.survey import FORMAT, View, add_options, bad_input, view_of
 from operate.text import labelled, wrapped
 from rollout.ledger import unconfirmed_hosts
 from toolchain.progress import part
 
-FORMAT = 1
 EXIT_DOES_NOT_HOLD = 1
 _RUNBOOK = "docs/runbook/00-when-something-fails.md"
 
@@ -111,7 +109,9 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         found = _verified(chosen)
     except BadInput as error:
-        return _bad_input(chosen, str(error))
+        if chosen.markdown:
+            print("\n".join(_failure(chosen.stack, error)))
+        return bad_input("verify", error, as_json=chosen.json)
     code = 0 if found.holds else EXIT_DOES_NOT_HOLD
     if chosen.json:
         print(json.dumps(found.to_plain(code), indent=2, ensure_ascii=False))
@@ -212,12 +212,6 @@ def _revisions(view: View) -> tuple[Revisions, tuple[str, ...]]:
     return may, notes
 
 
-def _bad_input(chosen: argparse.Namespace, sentence: str) -> int:
-    print(f"operate verify: {sentence}", file=sys.stderr)
-    environment = chosen.stack.rpartition("/")[2]
-    if chosen.json:
-        plain = {"format": FORMAT, "command": "verify", "environment": environment, "code": EXIT_BAD_INPUT}
-        print(json.dumps({**plain, "error": sentence}, ensure_ascii=False))
-    elif chosen.markdown:
-        print("\n".join([*markdown.heading(f"Verification of {environment}: not done"), markdown.inline(sentence)]))
-    return EXIT_BAD_INPUT
+def _failure(stack: str, error: BadInput) -> Iterator[str]:
+    yield from markdown.heading(f"Verification of {stack}: not done")
+    yield markdown.inline(str(error))

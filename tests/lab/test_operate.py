@@ -1,4 +1,4 @@
-"""`operate next` and `operate back` on real servers under load: two operators, a bastion, some steps and back.
+"""`operate` on real servers under load: two operators, a bastion, some steps, what status and drift see, and back.
 
 The whole way and back takes longer than all else here: `whole_rollout_by_operate.py`, run by `make proof`.
 """
@@ -10,6 +10,7 @@ from lab.layout import HOSTS
 from lab.traffic import Traffic
 from lab.walk import Walker
 from rollout import path
+from tests.lab.looking import look_and_reconcile
 from tests.lab.operating import begun, config_of, ended, operate, through_a_bastion, walked
 from tests.lab.test_rollout import is_under_way, started
 from tests.waiting import wait_until
@@ -31,7 +32,7 @@ def test_two_operators_at_once_and_the_second_changes_nothing(walker: Walker, tm
     assert walker.up() == 0
 
 
-def test_steps_taken_and_taken_back_under_load_fail_no_request(walker: Walker, tmp_path: Path) -> None:
+def test_steps_taken_looked_at_and_taken_back_under_load_fail_no_request(walker: Walker, tmp_path: Path) -> None:
     servers = started(walker)
     with Traffic(walker.lab, "operate", seconds=1500) as traffic:
         traffic.wait_until_flowing()
@@ -42,6 +43,8 @@ def test_steps_taken_and_taken_back_under_load_fail_no_request(walker: Walker, t
         what_is_served_otherwise_does_not_verify(walker)
         assert "asked now" in walked(walker, "next", "--to", "postgres 4")
         assert "nothing to do" in walked(walker, "next", "--to", "postgres 4")
+        # Drift's own command is run under load as well.
+        look_and_reconcile(walker, tmp_path, postgres=4)
         walked(walker, "back", "--to", "start")
     assert failures([], traffic.requests()) == []
     assert started(walker) == servers
