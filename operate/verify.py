@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from operate import asking, markdown, stacks
-from operate.asking import BUSY, Said
+from operate.asking import BUSY, DOES_NOT_HOLD, REFUSED, Said
 from operate.errors import BadInput
 from operate.palette import PLAIN, Palette, palette_for
 from operate.remote import Remote
@@ -124,7 +124,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def as_text(found: Verification, palette: Palette = PLAIN) -> Iterator[str]:
-    """The lines of a screen: a host that holds has one, any other all that it said."""
+    """The lines of a screen: a host that holds has one, any other also why not."""
     verdict = palette.good if found.holds else palette.bad
     yield f"{palette.strong(found.environment)}: {verdict(found.summary)}"
     width = max((len(one.host) for one in found.said), default=0)
@@ -133,7 +133,7 @@ def as_text(found: Verification, palette: Palette = PLAIN) -> Iterator[str]:
         yield f"  {one.host:{width}}  {paint(_words(one))}"
         if one.good:
             continue
-        for line in one.lines:
+        for line in _shown(one):
             failed = line.startswith("FAILED")
             yield from wrapped(line, " " * (width + 6), palette.bad if failed else str)
         if one.todo:
@@ -155,6 +155,13 @@ def _as_markdown(found: Verification) -> Iterator[str]:
     for one in found.said:
         if not one.good and one.code != BUSY:
             yield from markdown.block(one.host, (*one.lines, *((f"do: {one.todo}",) if one.todo else ())))
+
+
+def _shown(one: Said) -> Sequence[str]:
+    """Of a host that does not hold its checks and its last word; servers' logs between them are for the other forms."""
+    if one.code not in (REFUSED, DOES_NOT_HOLD):
+        return one.lines
+    return [*(line for line in one.lines[:-1] if line.startswith(("ok ", "FAILED "))), one.last]
 
 
 def _words(one: Said) -> str:

@@ -80,6 +80,7 @@ def test_a_host_that_does_not_hold_fails_it_and_the_others_are_still_asked(start
     assert "staging: 2 of 3 hosts hold\n" in done.out
     assert "\n  api       does NOT hold\n" in done.out
     assert "FAILED  Postgres serves the certificate" in done.out
+    assert "log" not in done.out
     assert "see docs/runbook/00-when-something-fails.md" in done.out
 
 
@@ -107,7 +108,7 @@ def test_the_same_as_markdown(start: Start, verify: Verify) -> None:
     assert "\n| database | ✅ | holds revision 1, 1 checks |\n" in done.out
     assert "\n| api | ⛔ | does NOT hold: revision 5 does not hold: another certificate |\n" in done.out
     assert "\n| web | ▫️ | is busy: an update is under way" in done.out
-    assert "\n### api\n\n```\nFAILED  Postgres serves the certificate\n" in done.out
+    assert "\n### api\n\n```\nFAILED  Postgres serves the certificate\n  a server's log\n" in done.out
 
 
 def test_a_host_with_another_key_than_the_pinned_one_is_told_nothing(start: Start, verify: Verify) -> None:
