@@ -110,11 +110,11 @@ class Traffic:
         return Window(start=start, end=start + seconds)
 
     def switch_redis(self, *, tls: bool) -> None:
-        """Have the clients of Redis connect in TLS, verified, or in plaintext; wait until each does."""
+        """Have the clients of Redis connect in TLS, verified, or in plaintext; wait until each does, unless all do."""
         self._switch(replace(self._control(), redis_tls=tls))
 
     def switch_postgres(self, sslmode: str) -> None:
-        """Have the clients of PgBouncer and PostgreSQL connect by that sslmode; wait until each does."""
+        """The same for clients of PgBouncer and PostgreSQL, by libpq's sslmode."""
         self._switch(replace(self._control(), sslmode=sslmode))
 
     def stop(self) -> list[Request]:
@@ -164,6 +164,8 @@ class Traffic:
         return parse(path.read_text()) if path.exists() else Control()
 
     def _switch(self, wanted: Control) -> None:
+        if wanted == self._control():
+            return
         numbered = replace(wanted, number=wanted.number + 1)
         # Checked here: the load must not end by a misspelled mode.
         parse(numbered.text())

@@ -29,17 +29,6 @@ _UP_SECONDS = 300.0
 SETTLE_SECONDS = 1.0
 """After a move's command has ended its requests still count: an outage that begins late must not be missed."""
 
-# What no step of the rollout reaches, operators' own scripts and sessions, follows by hand: before a server refuses
-# plaintext it is told to use TLS, and left free again once plaintext is taken.
-_BEFORE: dict[tuple[str, str], Callable[[Traffic], None]] = {
-    ("PGBOUNCER_CLIENT_TLS_SSLMODE", "require"): lambda traffic: traffic.switch_postgres("require"),
-    ("REDIS_FORCE_TLS", "true"): lambda traffic: traffic.switch_redis(tls=True),
-}
-_AFTER: dict[tuple[str, str], Callable[[Traffic], None]] = {
-    ("PGBOUNCER_CLIENT_TLS_SSLMODE", "allow"): lambda traffic: traffic.switch_postgres("prefer"),
-    ("REDIS_FORCE_TLS", "false"): lambda traffic: traffic.switch_redis(tls=False),
-}
-
 Take = Callable[[], Stepped]
 Around = Callable[[Move, Take], Stepped]
 """What a caller puts around each move of a round: it is given the move and how to make it."""
@@ -178,16 +167,18 @@ def _moves(pairs: path.Moves, direction: str) -> list[Move]:
 
 
 def follow_before(move: Move, traffic: Traffic) -> None:
-    """What operators do to their own clients before a move."""
-    _follow(_BEFORE, move, traffic)
+    """What operators do before a move to clients of their own, which no step reaches.
+
+    Before a server refuses plaintext they are told to use TLS. Before PgBouncer offers none they are left free again:
+    libpq's `prefer` takes what it finds.
+    """
+    if move.key == "PGBOUNCER_CLIENT_TLS_SSLMODE":
+        traffic.switch_postgres("require" if move.value == "require" else "prefer")
+    elif (move.key, move.value) == ("REDIS_FORCE_TLS", "true"):
+        traffic.switch_redis(tls=True)
 
 
 def follow_after(move: Move, traffic: Traffic) -> None:
-    """What operators do to their own clients after a move."""
-    _follow(_AFTER, move, traffic)
-
-
-def _follow(table: dict[tuple[str, str], Callable[[Traffic], None]], move: Move, traffic: Traffic) -> None:
-    follow = table.get((move.key, move.value))
-    if follow:
-        follow(traffic)
+    """And after it: a client of Redis speaks plaintext again once that is taken."""
+    if (move.key, move.value) == ("REDIS_FORCE_TLS", "false"):
+        traffic.switch_redis(tls=False)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from operate import check, markdown, stacks, take
+from operate import check, drift, forecast, markdown, stacks, status, take, verify
 from operate.errors import BadInput
+from operate.palette import palette_for
 from operate.source import read_pair
 from operate.text import as_text
 
@@ -50,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code, see `--help`."""
     chosen = _parser().parse_args(arguments)
     try:
-        return int(chosen.run(chosen))
+        with _ended_by_signals():
+            return int(chosen.run(chosen))
     except KeyboardInterrupt:
         _say(f"operate {chosen.command}: interrupted")
         return 130
@@ -60,16 +64,35 @@ def main(arguments: Sequence[str]) -> int:
         return 0
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A terminal that closes and a `kill` are as Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m operate",
         description="The operator's command.",
-        epilog=_EXITS.replace("exit codes:", "exit codes of check; those of next and back are in their --help:"),
+        epilog=_EXITS.replace("exit codes:", "exit codes of check; those of the others are in their --help:"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_check(commands)
     take.add(commands)
+    status.add(commands)
+    drift.add(commands)
+    verify.add(commands)
+    forecast.add(commands)
     return parser
 
 
@@ -121,7 +144,8 @@ def _check(chosen: argparse.Namespace) -> int:
     if chosen.json:
         sys.stdout.write(json.dumps(report.to_plain(), indent=2, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write(markdown.as_markdown(report) if chosen.markdown else as_text(report))
+        palette = palette_for(sys.stdout, os.environ)
+        sys.stdout.write(markdown.as_markdown(report) if chosen.markdown else as_text(report, palette))
     sys.stdout.flush()
     return EXIT_REFUSED if report.verdict == "refused" else 0
 

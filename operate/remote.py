@@ -22,6 +22,8 @@ from rollout.inventory import Host
 UPDATE = "/opt/voiceai/update.sh"
 NOT_REACHED = 255
 """ssh's own exit code."""
+TIMED_OUT, KILLED = 124, 137
+"""timeout(1)'s: it was ended, or had to be killed."""
 
 _AT_ONCE = 32
 _CONNECT_SECONDS = 10
@@ -35,6 +37,17 @@ class Answer:
     code: int
     out: tuple[str, ...]
     err: tuple[str, ...]
+
+
+def remedy(answer: Answer) -> str:
+    """What to do about an answer that is none."""
+    if answer.code == NOT_REACHED:
+        return "see that ssh reaches it with the key of the config or of your agent (--ssh-config for a bastion)"
+    if any("what should be done" in line for line in (*answer.out, *answer.err)) or answer.code in (126, 127):
+        return "it has another version's update.sh, or none: `pulumi up` with nothing changed ships this one"
+    if answer.code in (TIMED_OUT, KILLED):
+        return "see what it waits for: update.sh --status there"
+    return "see update.sh --status there"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,7 +118,7 @@ class Remote:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            return Answer(host=host.name, code=124, out=(), err=(f"it did not answer within {seconds} s",))
+            return Answer(host=host.name, code=TIMED_OUT, out=(), err=(f"it did not answer within {seconds} s",))
         return Answer(host=host.name, code=process.returncode, out=_lines(out), err=_lines(err))
 
 

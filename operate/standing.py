@@ -12,13 +12,10 @@ from operate.source import Version, read_version
 from operate.stack_file import read_ladder, read_project, read_stack_file
 from operate.stacks import Stacks
 from operate.stopped import EXIT_BAD_INPUT, EXIT_REFUSED, Stopped
-from operate.yaml_text import load
 from rollout import ladder
 from rollout.config import Configuration
 from rollout.ledger import Record, unconfirmed_hosts
 from rollout.moves import changed_keys
-
-_NO = ("", "false", "off", "no", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +89,6 @@ def look(file: ConfigFile, folder: Path, stack: str) -> Standing:
         receipts=found.receipts,
         known=known,
     )
-
-
-def is_protected(version: Version, environment: str) -> bool:
-    """Whether the environment's file says `protected`: anything but a no counts."""
-    document = load(version.stacks[environment], environment)
-    config = (document.get("config") if isinstance(document, dict) else None) or {}
-    namespace = read_project(version).namespace
-    values = (config.get(key) for key in ("protected", f"{namespace}:protected"))
-    return any(str(value).lower() not in _NO for value in values if value is not None)
 
 
 def _stacks(version: Version, environment: str, folder: Path, stack: str) -> Stacks:

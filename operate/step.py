@@ -22,7 +22,7 @@ from operate.report import Advice, Finding, Touched
 from operate.screen import Screen
 from operate.source import stack_file
 from operate.stack_file import read_stack_file
-from operate.standing import Standing, agree, is_protected, look
+from operate.standing import Standing, agree, look
 from operate.stopped import EXIT_BUSY, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, Busy, Failed, Stopped
 from operate.way import Move
 from rollout.declared import Declared
@@ -76,7 +76,7 @@ class Operator:
         if move:
             text = with_value(here.text, *move, namespace=here.namespace, where=self.file.path.name)
         finding, following = self._judged(here, text)
-        protected = is_protected(here.version, here.environment)
+        protected = here.configuration.declared.site.protected
         if protected:
             self.screen.aside()
             self._only_written(here, move)
@@ -124,7 +124,7 @@ class Operator:
             return
         with self.screen.part(f"asking {', '.join(hosts)}"):
             said = self.hosts.preflight(here, asking.texts(here.record, following, hosts))
-        self.screen.said("asked now", said)
+        self.screen.asked(said)
         bad = [one for one in said if not one.good]
         if not bad:
             return
@@ -144,7 +144,7 @@ class Operator:
             return
         raise Stopped(
             EXIT_REFUSED,
-            *(f"{one.host} {one.verdict}: {(one.lines or ('no word',))[-1]}" for one in bad),
+            *(one.sentence for one in bad),
             stands="nothing was changed",
             todo="; ".join(dict.fromkeys(one.todo for one in bad if one.todo))
             or "do what is said above, then the same command again",
@@ -185,9 +185,7 @@ class Operator:
     def _preview(self) -> None:
         with self.screen.part("previewing (pulumi preview)"):
             changed = self.engine.preview()
-        self.screen.line(
-            f"preview: {len(changed)} resources change: {', '.join(changed)}" if changed else "preview: nothing changes"
-        )
+        self.screen.previewed(changed)
 
     def _confirmed(self) -> None:
         if self.confirm is None:
@@ -213,12 +211,12 @@ class Operator:
         revisions = {host: after.record.revisions[host] for host in hosts if host in after.record.revisions}
         with self.screen.part(f"verifying {', '.join(revisions)}"):
             said = self.hosts.verify(after, revisions)
-        self.screen.said("verified", said)
+        self.screen.verified(said)
         bad = [one for one in said if not one.good]
         if bad:
             raise Stopped(
                 EXIT_FAILED,
-                *(f"{one.host} {one.verdict}: {(one.lines or ('no word',))[-1]}" for one in bad),
+                *(one.sentence for one in bad),
                 stands=f"the step was applied and confirmed, {self.file.path.name} and the stack agree",
                 todo=f"look at {', '.join(one.host for one in bad)} (update.sh --status); the other way is open",
             )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,31 +97,41 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             action="store_true",
             help="do not ask hosts beforehand: each asks itself the same before it changes anything",
         )
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="one JSON object on standard output when it has ended (docs/operate-next.md); the text then goes to "
+            "standard error",
+        )
         parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
     """The command; returns its exit code."""
-    screen = Screen()
+    screen = Screen(as_json=chosen.json)
+    screen.story.environment = chosen.stack.rpartition("/")[2]
+    code = _ended(chosen, screen)
+    if chosen.json:
+        print(json.dumps(screen.story.to_plain(chosen.command, code), indent=2, ensure_ascii=False), flush=True)
+    return code
+
+
+def _ended(chosen: argparse.Namespace, screen: Screen) -> int:
+    """The walk, and how it ends."""
     try:
-        with _ended_by_signals():
-            _walk(chosen, screen)
+        _walk(chosen, screen)
     except BadInput as error:
-        print(f"operate {chosen.command}: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return screen.ended(chosen.command, EXIT_BAD_INPUT, str(error))
     except Taken as taken:
-        print(f"operate {chosen.command}: {taken}", file=sys.stderr)
-        return EXIT_BUSY
+        return screen.ended(chosen.command, EXIT_BUSY, str(taken))
     except Stopped as stopped:
-        screen.stopped(stopped)
-        return stopped.code
+        return screen.stopped(stopped)
     except KeyboardInterrupt:
-        print(
-            f"operate {chosen.command}: interrupted; nothing of a further step was applied, and the config file is as "
-            "it was before it",
-            file=sys.stderr,
+        return screen.ended(
+            chosen.command,
+            EXIT_INTERRUPTED,
+            "interrupted; nothing of a further step was applied, and the config file is as it was before it",
         )
-        return EXIT_INTERRUPTED
     return 0
 
 
@@ -153,17 +161,18 @@ def _walk(chosen: argparse.Namespace, screen: Screen) -> None:
         taken = 0
         while True:
             here = operator.look()
+            screen.story.environment = here.environment
             step = _due(here, direction, to=to, track=chosen.track, taken=taken)
             if step is None:
                 break
             if not operator.take(here, step[0]):
                 return
             taken += 1
-            screen.line("done")
+            screen.done()
     if not taken:
-        screen.line(f"{here.environment}: nothing to do: it stands there already")
+        screen.note(f"{here.environment}: nothing to do: it stands there already")
     elif file.uncommitted():
-        screen.line(
+        screen.note(
             f"{file.path.name} is not committed: commit it, so that the next deploy does not take the step back"
         )
 
@@ -193,7 +202,9 @@ def _hosts(config: str) -> Hosts:
 
     return Hosts(
         preflight=lambda here, told: asking.preflight(remote(here), here.configuration, told),
-        verify=lambda here, revisions: asking.verify(remote(here), here.configuration, revisions),
+        verify=lambda here, revisions: asking.verify(
+            remote(here), here.configuration, {host: (one,) for host, one in revisions.items()}
+        ),
     )
 
 
@@ -201,18 +212,3 @@ def _confirm(yes: bool) -> Any:
     if yes:
         return lambda: True
     return stdin_confirms if sys.stdin is not None and sys.stdin.isatty() else None
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """A terminal that closes and a `kill` are as Ctrl-C."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

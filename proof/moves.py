@@ -15,15 +15,15 @@ from typing import Any
 import yaml
 
 from lab import apps
+from lab.figures import Move
 from lab.files import write
 from lab.lab import Lab
 from lab.load.profiles import KINDS
 from lab.measure import Request, Window, overlapping
 from lab.traffic import Traffic
-from lab.walk import SETTLE_SECONDS, Walker
+from lab.walk import SETTLE_SECONDS, Walker, follow_after, follow_before
 from proof.space import Kind, explore, legal_moves, one_app
 from proof.tour import Way, made, tour
-from rollout.declared import Declared
 from rollout.path import ahead, behind, with_value
 from rollout.steps import GENERATION, PREPARED, TRACKS, stages
 from toolchain.progress import part
@@ -108,13 +108,12 @@ def walk(lab: Lab, way: Way) -> Walked:
     with part("deploying the servers as the stack declares them (pulumi up)"):
         walker.up()
     apps.start(lab.layout, APP)
-    here, moved = walker.declared(), []
+    moved = []
     with Traffic(lab, "proof", seconds=_LOAD_SECONDS, kinds=LOAD) as traffic:
         traffic.wait_until_flowing()
-        for number, ((key, value), kind) in enumerate(zip(way, made(here, way), strict=True), 1):
+        for number, ((key, value), kind) in enumerate(zip(way, made(walker.declared(), way), strict=True), 1):
             with part(f"{number} of {len(way)}: {kind}"):
-                moved.append(_move(walker, traffic, here, key, value, kind))
-            here = with_value(here, key, value)
+                moved.append(_move(walker, traffic, key, value, kind))
     return Walked(moves=tuple(moved), requests=traffic.requests())
 
 
@@ -136,24 +135,16 @@ def pack_seconds(lab: Lab, pairs: int = 5) -> dict[str, Any]:
     return {**taken, "added_median": round(statistics.median(added), 2)}
 
 
-def _move(walker: Walker, traffic: Traffic, here: Declared, key: str, value: str, kind: Kind) -> Moved:
-    _follow_before(traffic, here, key, value)
+def _move(walker: Walker, traffic: Traffic, key: str, value: str, kind: Kind) -> Moved:
+    move = Move(key=key, value=value, direction=kind.direction)
+    follow_before(move, traffic)
     walker.set(key, value)
     start = time.time()
     walker.up()
     seconds = time.time() - start
     time.sleep(SETTLE_SECONDS)
-    if (key, value) == ("REDIS_FORCE_TLS", "false"):
-        traffic.switch_redis(tls=False)
+    follow_after(move, traffic)
     return Moved(kind=kind, window=Window(start=start, end=start + seconds + SETTLE_SECONDS), seconds=seconds)
-
-
-def _follow_before(traffic: Traffic, here: Declared, key: str, value: str) -> None:
-    """What operators do to clients of their own, which no step reaches."""
-    if (key, value) == ("REDIS_FORCE_TLS", "true"):
-        traffic.switch_redis(tls=True)
-    elif key == "PGBOUNCER_CLIENT_TLS_SSLMODE" and "require" in (value, here.settings[key]):
-        traffic.switch_postgres("require" if value == "require" else "prefer")
 
 
 def _leave_one_app(lab: Lab) -> None:

@@ -17,7 +17,7 @@ from operate.errors import BadInput
 from operate.remote import Answer, Remote
 from operate.screen import Screen
 from operate.stack_file import read_stack_file
-from operate.standing import Standing, is_protected
+from operate.standing import Standing
 from operate.step import Hosts, Operator
 from operate.stopped import EXIT_REFUSED, Stopped
 from rollout.config import Ssh
@@ -54,7 +54,7 @@ def answered(answer: Answer, monkeypatch: pytest.MonkeyPatch, revision: str = ""
     configuration = look_at(EXAMPLE).configuration
     asker = Remote(ssh=configuration.ssh)
     if revision:
-        return asking.verify(asker, configuration, {"web": revision})[0]
+        return asking.verify(asker, configuration, {"web": (revision,)})[0]
     return asking.preflight(asker, configuration, {"web": ""})[0]
 
 
@@ -66,6 +66,8 @@ def answered(answer: Answer, monkeypatch: pytest.MonkeyPatch, revision: str = ""
         (4, (), "does NOT hold"),
         (5, (), "is busy"),
         (255, (), "can't be asked"),
+        (137, (), "can't be asked"),
+        (127, (), "can't be asked"),
     ],
 )
 def test_a_hosts_answer_afterwards(
@@ -130,21 +132,6 @@ def test_a_signal_waits_until_the_file_is_whole() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize(
-    ("line", "so"),
-    [
-        ("", False),
-        ("  internal-tls:protected: false\n", False),
-        ('  internal-tls:protected: "off"\n', False),
-        ("  internal-tls:protected: true\n", True),
-        ("  protected: on\n", True),
-        ("  internal-tls:protected: perhaps\n", True),
-    ],
-)
-def test_anything_but_a_no_protects(line: str, so: bool) -> None:
-    assert is_protected(version("x", {"staging": EXAMPLE + line}), "staging") is so
-
-
 def look_at(text: str) -> Standing:
     """As if the file were applied and confirmed so."""
     asked = version("now", {"staging": text})
@@ -175,10 +162,9 @@ class NoEngine:
 
 
 def test_in_a_protected_environment_only_the_diff_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("operate.step.is_protected", lambda *_: True)
-    text = edited(EXAMPLE, ISSUED)
+    text = edited(EXAMPLE, ISSUED) + "  internal-tls:protected: true\n"
     path = tmp_path / "Pulumi.staging.yaml"
     path.write_text(text)
     said = [Said(host="database", code=0, verdict="passes", lines=())]

@@ -119,7 +119,7 @@ def test_a_preview_has_the_policy_pack_and_its_words_in_the_summary(
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../x", "--help", "staging; true", ""])
-@pytest.mark.parametrize("script", ["preview.sh", "up.sh", "verify-hosts.sh"])
+@pytest.mark.parametrize("script", ["preview.sh", "up.sh", "verify.sh"])
 def test_an_environment_that_is_not_here_is_refused_before_anything_runs(
     script: str, name: str, repository: Repository, runner: Runner
 ) -> None:

@@ -161,7 +161,7 @@ def test_the_base_of_a_check_is_what_the_pull_request_is_merged_into() -> None:
 def test_every_night_hosts_are_asked() -> None:
     file = workflow(FOLDER / "nightly.yml")
     assert re.fullmatch(r"\d+ \d+ \* \* \*", file["on"]["schedule"][0]["cron"])
-    assert any("verify-hosts.sh" in step.get("run", "") for _, step in steps(FOLDER / "nightly.yml"))
+    assert any("verify.sh" in step.get("run", "") for _, step in steps(FOLDER / "nightly.yml"))
 
 
 @pytest.mark.parametrize("path", OURS, ids=named)

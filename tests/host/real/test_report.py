@@ -3,13 +3,15 @@
 import json
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from operate.served import read_report
 from tests.host.conftest import SecretsManager
 from tests.host.issuing import Generation
-from tests.host.real.real_host import PASSWORD, RealHost, docker, must
+from tests.host.real.judging import judged, reconciled, report
+from tests.host.real.real_host import RealHost, docker, must
+from tests.host.real.reporting import starts
 from tests.host.real.walking import OFF
 from tests.waiting import wait_until
 
@@ -28,14 +30,9 @@ WAY = (
     ("PGBOUNCER_CLIENT_TLS_SSLMODE", "allow"),
     ("REDIS_TLS_ENABLED", "true"),
 )
+RELOAD = "SELECT pg_reload_conf()"
+RESTART_ONLY = "/opt/voiceai/update.sh --restart-only"
 REDIS_CLI = "REDISCLI_AUTH=$(cat /usr/local/etc/redis/password) redis-cli "
-
-
-def report(real: RealHost, *options: str) -> dict[str, Any]:
-    done = real.run("/opt/voiceai/update.sh", "--report", *options)
-    assert done.returncode == 0, done.stderr
-    assert PASSWORD not in done.stdout + done.stderr
-    return dict(json.loads(done.stdout))
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +54,7 @@ def test_a_report_tells_what_handshakes_show(
     begun = time.monotonic()
     told = report(real)
     print(f"seconds: {time.monotonic() - begun:.2f}")
+    assert judged(told, offered) == ()
     assert told["record"]["revision"] == str(real.revision)
     for name, server in told["servers"].items():
         assert server["state"] == "running", name
@@ -88,6 +86,7 @@ def test_a_client_that_may_be_of_two_apps_is_both(real: RealHost, offered: dict[
 
 def test_a_start_is_proved_and_leaves_nothing(real: RealHost, offered: dict[str, str]) -> None:
     told = report(real, "--restart")
+    assert starts(read_report(json.dumps(told))) == dict.fromkeys(told["servers"], "serves")
     for name, server in told["servers"].items():
         assert server["start"]["problems"] == [], name
     assert told["servers"]["postgres"]["start"]["reads"]["ssl"] == "on"
@@ -104,12 +103,11 @@ def test_a_start_is_proved_and_leaves_nothing(real: RealHost, offered: dict[str,
 
 @pytest.fixture
 def mended(real: RealHost, offered: dict[str, str]) -> Iterator[None]:
-    """After what was planted: the one command that reconciles."""
+    """After what was planted: that something differs, and the commands that reconcile it."""
     yield
-    done = real.run("/opt/voiceai/update.sh", "--restart-only")
-    assert done.returncode == 0, done.stderr
-    told = report(real)
-    assert told["servers"]["redis"]["rendered"]["asVerified"]
+    found = judged(report(real), offered)
+    assert found
+    reconciled(real, found, offered)
 
 
 @pytest.mark.usefixtures("mended")
@@ -117,24 +115,74 @@ def test_a_file_that_would_not_survive_a_start_is_told(real: RealHost, offered: 
     (real.root / "etc/redis/tls.conf").write_text("# somebody's\n")
     (real.root / "etc/pgbouncer/tls.ini").write_text("client_tls_sslmode = require\nclient_tls_key_file = /nowhere\n")
     (real.root / "etc/postgres/conf.d/tls.conf").write_text("ssl = off\n")
-    told = report(real, "--restart")["servers"]
+    whole = report(real, "--restart")
+    outlook = starts(read_report(json.dumps(whole)))
+    assert outlook == {"postgres": "otherwise", "pgbouncer": "fails", "redis": "otherwise"}
+    told = whole["servers"]
     assert [told[name]["rendered"]["asVerified"] for name in told] == [False, False, False]
     assert told["redis"]["start"]["reads"] == {"port": "6379", "tls-port": "0"}
     assert "pgbouncer does not start" in told["pgbouncer"]["start"]["problems"][0]
     assert told["postgres"]["start"]["reads"]["ssl"] == "off"
     # What runs is as it was.
     assert all(told[name]["served"] for name in told)
+    found = judged(report(real), offered)
+    assert [one.key for one in found] == [told[name]["rendered"]["path"] for name in told]
+    assert {one.reconcile for one in found} == {RESTART_ONLY}
 
 
 @pytest.mark.usefixtures("mended")
 def test_a_listener_closed_by_config_set_is_seen_on_the_wire(real: RealHost, offered: dict[str, str]) -> None:
     docker("exec", real.container("redis"), "sh", "-c", REDIS_CLI + "CONFIG SET tls-port 0")
-    told = report(real)["servers"]["redis"]
-    assert told["served"] is None
-    assert told["facts"]["tls-port"] == "0"
+    told = report(real)
+    assert told["servers"]["redis"]["served"] is None
+    assert told["servers"]["redis"]["facts"]["tls-port"] == "0"
+    (found,) = judged(told, offered)
+    assert (found.key, found.declared, found.served) == ("REDIS_TLS_ENABLED", "true", "false")
 
 
 @pytest.mark.usefixtures("mended")
+def test_an_edit_of_the_settings_that_was_never_applied_is_told(real: RealHost, offered: dict[str, str]) -> None:
+    settings = real.root / "state/settings"
+    settings.write_text(settings.read_text().replace("REDIS_TLS_ENABLED=true", "REDIS_TLS_ENABLED=false"))
+    (found,) = judged(report(real), offered)
+    assert (found.key, found.served) == ("/var/lib/voiceai/settings", "edited")
+
+
+def test_a_listener_that_was_opened_is_told_and_closed_again(real: RealHost, offered: dict[str, str]) -> None:
+    # Without declared apps nobody must have been seen in TLS before.
+    here = {key: value for key, value in offered.items() if not key.lower().startswith("clients")}
+    here["REDIS_FORCE_TLS"] = "true"
+    try:
+        real.applied(here)
+        by_tls = "-p 6380 --tls --cacert /etc/ssl/internal/ca.crt "
+        docker("exec", real.container("redis"), "sh", "-c", REDIS_CLI + by_tls + "CONFIG SET port 6379")
+        (found,) = judged(report(real), here)
+        assert (found.key, found.declared, found.served) == ("REDIS_FORCE_TLS", "true", "false")
+        reconciled(real, (found,), here)
+    finally:
+        real.applied(offered)
+
+
+def test_a_setting_on_the_command_line_is_told_and_taken_out(real: RealHost, offered: dict[str, str]) -> None:
+    site = real.root / "etc/compose.site.yaml"
+    text = site.read_text()
+    command = "command: [postgres, -c, config_file=/etc/postgresql/postgresql.conf, -c, ssl=off]"
+    site.write_text(text.replace("voiceai-postgres: {", f"voiceai-postgres: {{{command}, "))
+    recreate = "cd /opt/voiceai && docker compose up --detach voiceai-postgres"
+    try:
+        done = real.run("sh", "-c", recreate)
+        assert done.returncode == 0, done.stderr
+        wait_until("it is told", lambda: bool(judged(report(real), offered)), seconds=20)
+        wait_until("Postgres answers", lambda: report(real)["servers"]["postgres"]["facts"].get("ssl") == "off")
+        (found,) = judged(report(real), offered)
+        assert (found.key, found.declared, found.served) == ("POSTGRES_TLS_ENABLED", "on", "off")
+        assert "command line" in found.why
+        assert found.reconcile == recreate
+    finally:
+        site.write_text(text)
+    reconciled(real, (found,), offered)
+
+
 def test_an_old_certificate_that_is_served_is_told_by_its_fingerprint(
     real: RealHost, offered: dict[str, str], generations: dict[int, Generation], moto_server: SecretsManager
 ) -> None:
@@ -147,7 +195,7 @@ def test_an_old_certificate_that_is_served_is_told_by_its_fingerprint(
     keyed = f"ALTER SYSTEM SET ssl_key_file = '/etc/ssl/internal/generations/{older}/server.key'"
     psql = ("exec", "-e", "PGHOST=", real.container("postgres"), "psql", "-U", "voiceai", "-c")
     try:
-        for one in (sql, keyed, "SELECT pg_reload_conf()"):
+        for one in (sql, keyed, RELOAD):
             must(*psql, one)
         wait_until(
             "the old one is served",
@@ -158,20 +206,28 @@ def test_an_old_certificate_that_is_served_is_told_by_its_fingerprint(
         told = report(real)
         assert told["record"]["certificateSha256"] == generations[2].leaf.sha256
         assert told["servers"]["postgres"]["over"]["ssl_cert_file"] == "ALTER SYSTEM"
+        (found,) = judged(told, now)
+        assert found.key == "certificate"
+        assert told["servers"]["postgres"]["served"]["certificate"]["serial"][:8] in found.served
+        reconciled(real, (found,), now)
     finally:
-        for one in ("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()"):
-            must(*psql, one)
         moto_server.put(generations[1].secrets())
 
 
-def test_a_hand_change_and_an_edit_are_told_with_who(real: RealHost, offered: dict[str, str]) -> None:
+def test_a_hand_change_is_told_with_who_and_taken_back(
+    real: RealHost, offered: dict[str, str], generations: dict[int, Generation]
+) -> None:
+    here = {**offered, **generations[2].settings()}
     done = real.run("/opt/voiceai/update.sh", "--set", "PGBOUNCER_CLIENT_TLS_SSLMODE=disable")
     assert done.returncode == 0, done.stderr
-    (change,) = report(real)["handChanges"]
+    told = report(real)
+    (change,) = told["handChanges"]
     assert (change["key"], change["declared"], change["now"]) == ("PGBOUNCER_CLIENT_TLS_SSLMODE", "allow", "disable")
     assert change["who"] == "root"
-    done = real.run("/opt/voiceai/update.sh", "--set", "PGBOUNCER_CLIENT_TLS_SSLMODE=allow")
-    assert done.returncode == 0, done.stderr
+    (found,) = judged(told, here)
+    assert (found.key, found.declared, found.served) == ("PGBOUNCER_CLIENT_TLS_SSLMODE", "allow", "disable")
+    assert "by root" in found.why
+    reconciled(real, (found,), here)
     assert report(real)["handChanges"] == []
 
 

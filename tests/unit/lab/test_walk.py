@@ -116,10 +116,11 @@ def test_operators_own_sessions_of_postgres_use_tls_exactly_while_plaintext_is_r
     walker.round(followers(walker))
     told = [line for line in walker.happened if "PGBOUNCER_CLIENT" in line or "of Postgres" in line]
     assert told == [
-        "PGBOUNCER_CLIENT_TLS_SSLMODE=allow",
         "own clients of Postgres: prefer",
+        "PGBOUNCER_CLIENT_TLS_SSLMODE=allow",
         "own clients of Postgres: require",
         "PGBOUNCER_CLIENT_TLS_SSLMODE=require",
+        "own clients of Postgres: prefer",
         "PGBOUNCER_CLIENT_TLS_SSLMODE=allow",
         "own clients of Postgres: prefer",
         "PGBOUNCER_CLIENT_TLS_SSLMODE=disable",

@@ -98,7 +98,9 @@ def test_a_switch_of_an_app_is_understood_as_yaml_or_as_text(written: object) ->
     assert declared.attributes["apps.web.acceptRestart"] == "true"
 
 
-@pytest.mark.parametrize(("written", "protected"), [(None, False), (False, False), (True, True), ("on", True)])
+@pytest.mark.parametrize(
+    ("written", "protected"), [(None, False), (False, False), ("off", False), (True, True), ("on", True)]
+)
 def test_an_environment_may_be_marked_protected(written: object, protected: bool) -> None:
     assert parse(raw(protected=written)).declared.site.protected is protected
 
