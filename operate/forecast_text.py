@@ -96,14 +96,14 @@ def _silent(found: Forecast, palette: Palette) -> Iterator[str]:
 
 
 def _certificates(found: Forecast, palette: Palette) -> Iterator[str]:
-    rows: list[list[Cell]] = [[(head, palette.faint) for head in ("", "sha256", "ends", "days left", "where")]]
+    rows: list[list[Cell]] = [[(head, palette.faint) for head in ("", "sha256", "ends", "days", "where")]]
     for one in found.expiries:
         ends = one.certificate.not_after
         rows.append(
             [
                 plain("CA" if one.kind == "CA" else "server certificate"),
                 plain(one.certificate.sha256[:12]),
-                plain(f"{ends:%Y-%m-%d %H:%M} UTC" if ends else ""),
+                plain(f"{ends:%Y-%m-%d}" if ends else ""),
                 (str(one.days), _age(one.days, palette)),
                 plain(_where(one)),
             ]
@@ -119,13 +119,14 @@ def _age(days: int, palette: Palette) -> Paint | None:
 
 
 def _where(one: Expiry) -> str:
-    hosts = dict.fromkeys(host for _, host in one.served)
-    parts = [f"{', '.join(role for role, at in one.served if at == host)} of {host}" for host in hosts]
-    if one.kind == "server" and not one.served:
-        parts.append("nothing serves it")
-    if one.on_disk:
-        listed = ", ".join(one.on_disk)
-        parts.append(f"on disk of {listed if len(one.on_disk) <= 2 else f'{len(one.on_disk)} hosts'}")
+    parts = []
+    for host in dict.fromkeys(host for _, host in one.served):
+        gone = "" if host in one.on_disk else ", no longer on disk"
+        parts.append(f"{', '.join(role for role, at in one.served if at == host)} of {host}{gone}")
+    further = [host for host in one.on_disk if host not in {at for _, at in one.served}]
+    if further:
+        where = ", ".join(further) if len(further) <= 2 else f"{len(further)} hosts"
+        parts.append(f"on disk of {where}{', nothing serves it' if one.kind == 'server' else ''}")
     return "; ".join(parts)
 
 

@@ -9,8 +9,7 @@ from typing import Any
 from operate.asking import Said
 from operate.report import Finding
 from operate.stopped import Stopped
-
-FORMAT = 1
+from operate.survey import FORMAT
 
 
 @dataclass(slots=True, kw_only=True)

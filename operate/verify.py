@@ -11,17 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from operate import asking, markdown, stacks
-from operate.asking import BUSY, Said
+from operate.asking import BUSY, DOES_NOT_HOLD, REFUSED, Said
 from operate.errors import BadInput
 from operate.palette import PLAIN, Palette, palette_for
 from operate.remote import Remote
-from operate.stopped import EXIT_BAD_INPUT
-from operate.survey import View, add_options, view_of
+from operate.survey import FORMAT, View, add_options, bad_input, view_of
 from operate.text import labelled, wrapped
 from rollout.ledger import unconfirmed_hosts
 from toolchain.progress import part
 
-FORMAT = 1
 EXIT_DOES_NOT_HOLD = 1
 _RUNBOOK = "docs/runbook/00-when-something-fails.md"
 
@@ -111,7 +109,9 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         found = _verified(chosen)
     except BadInput as error:
-        return _bad_input(chosen, str(error))
+        if chosen.markdown:
+            print("\n".join(_failure(chosen.stack, error)))
+        return bad_input("verify", error, as_json=chosen.json)
     code = 0 if found.holds else EXIT_DOES_NOT_HOLD
     if chosen.json:
         print(json.dumps(found.to_plain(code), indent=2, ensure_ascii=False))
@@ -124,7 +124,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def as_text(found: Verification, palette: Palette = PLAIN) -> Iterator[str]:
-    """The lines of a screen: a host that holds has one, any other all that it said."""
+    """The lines of a screen: a host that holds has one, any other also why not."""
     verdict = palette.good if found.holds else palette.bad
     yield f"{palette.strong(found.environment)}: {verdict(found.summary)}"
     width = max((len(one.host) for one in found.said), default=0)
@@ -133,7 +133,7 @@ def as_text(found: Verification, palette: Palette = PLAIN) -> Iterator[str]:
         yield f"  {one.host:{width}}  {paint(_words(one))}"
         if one.good:
             continue
-        for line in one.lines:
+        for line in _shown(one):
             failed = line.startswith("FAILED")
             yield from wrapped(line, " " * (width + 6), palette.bad if failed else str)
         if one.todo:
@@ -155,6 +155,13 @@ def _as_markdown(found: Verification) -> Iterator[str]:
     for one in found.said:
         if not one.good and one.code != BUSY:
             yield from markdown.block(one.host, (*one.lines, *((f"do: {one.todo}",) if one.todo else ())))
+
+
+def _shown(one: Said) -> Sequence[str]:
+    """Of a host that does not hold its checks and its last word; servers' logs between them are for the other forms."""
+    if one.code not in (REFUSED, DOES_NOT_HOLD):
+        return one.lines
+    return [*(line for line in one.lines[:-1] if line.startswith(("ok ", "FAILED "))), one.last]
 
 
 def _words(one: Said) -> str:
@@ -212,12 +219,6 @@ def _revisions(view: View) -> tuple[Revisions, tuple[str, ...]]:
     return may, notes
 
 
-def _bad_input(chosen: argparse.Namespace, sentence: str) -> int:
-    print(f"operate verify: {sentence}", file=sys.stderr)
-    environment = chosen.stack.rpartition("/")[2]
-    if chosen.json:
-        plain = {"format": FORMAT, "command": "verify", "environment": environment, "code": EXIT_BAD_INPUT}
-        print(json.dumps({**plain, "error": sentence}, ensure_ascii=False))
-    elif chosen.markdown:
-        print("\n".join([*markdown.heading(f"Verification of {environment}: not done"), markdown.inline(sentence)]))
-    return EXIT_BAD_INPUT
+def _failure(stack: str, error: BadInput) -> Iterator[str]:
+    yield from markdown.heading(f"Verification of {stack}: not done")
+    yield markdown.inline(str(error))

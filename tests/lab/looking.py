@@ -1,4 +1,4 @@
-"""`operate status` and `operate drift` on the lab: looked at, one difference planted, and its own command run."""
+"""`operate status`, `drift` and `forecast` on the lab: looked at, a difference planted, and its own command run."""
 
 import json
 import os
@@ -67,3 +67,17 @@ def look_and_reconcile(walker: Walker, folder: Path, *, postgres: int) -> None:
     assert [one["host"] for one in found["unanswered"]] == ["worker"]
     walker.lab.run(edited["reconcile"]["on"], "sh", "-c", edited["reconcile"]["command"])
     assert looked(walker, "drift").startswith("lab: nothing differs")
+    foretell(walker)
+
+
+def foretell(walker: Walker) -> None:
+    """`operate forecast`: every start is proved; a file that takes TLS from Postgres at its start is found."""
+    print(looked(walker, "forecast"))
+    walker.lab.run("database", "sh", "-c", "echo 'ssl = off' >/etc/voiceai/postgres/conf.d/tls.conf")
+    found = told(walker, "forecast", "--host", "database", code=1)
+    (against,) = (one for one in found["containers"] if one["verdict"] != "serves")
+    assert against["runs"] == "postgres"
+    (finding,) = against["findings"]
+    assert "it would not take TLS (ssl = off)" in finding["would"]
+    walker.lab.run("database", "sh", "-c", finding["mend"])
+    assert told(walker, "forecast", "--host", "database")["holds"]

@@ -450,6 +450,8 @@ def test_a_certificate_that_is_served_and_no_longer_on_disk_is_one_of_its_own() 
     assert (old.certificate.sha256, old.on_disk) == (starts.LEAF, ())
     assert (new.certificate.sha256, new.served, new.breaks) == (starts.OTHER, (), ())
     assert found.holds
+    assert "postgres, pgbouncer, redis of database, no longer on disk" in screen(found)
+    assert "on disk of database, nothing serves it" in screen(found)
 
 
 def screen(found: Forecast) -> str:

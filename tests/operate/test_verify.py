@@ -67,8 +67,8 @@ def test_every_host_is_asked_to_verify_and_nothing_else(start: Start, verify: Ve
     assert hosts["api"].told == [f"sudo -n {ASKED}"]
     assert done.out.splitlines() == [
         "staging: 2 of 2 hosts hold",
-        "  database  holds revision 1, 1 checks",
         "  api       holds revision 1, 1 checks",
+        "  database  holds revision 1, 1 checks",
     ]
 
 
@@ -80,6 +80,7 @@ def test_a_host_that_does_not_hold_fails_it_and_the_others_are_still_asked(start
     assert "staging: 2 of 3 hosts hold\n" in done.out
     assert "\n  api       does NOT hold\n" in done.out
     assert "FAILED  Postgres serves the certificate" in done.out
+    assert "log" not in done.out
     assert "see docs/runbook/00-when-something-fails.md" in done.out
 
 
@@ -88,7 +89,7 @@ def test_the_same_as_json(start: Start, verify: Verify) -> None:
     told: dict[str, Any] = json.loads(done.out)
     head = {name: told[name] for name in ("format", "command", "environment", "code", "holds")}
     assert head == {"format": 1, "command": "verify", "environment": "staging", "code": 1, "holds": False}
-    assert told["hosts"][0] == {
+    assert told["hosts"][1] == {
         "host": "database",
         "good": True,
         "verdict": "holds revision 1",
@@ -97,7 +98,7 @@ def test_the_same_as_json(start: Start, verify: Verify) -> None:
         "lines": ["ok      plaintext is refused"],
         "todo": "",
     }
-    assert (told["hosts"][1]["good"], told["hosts"][1]["code"]) == (False, 4)
+    assert (told["hosts"][0]["good"], told["hosts"][0]["code"]) == (False, 4)
 
 
 def test_the_same_as_markdown(start: Start, verify: Verify) -> None:
@@ -107,7 +108,7 @@ def test_the_same_as_markdown(start: Start, verify: Verify) -> None:
     assert "\n| database | ✅ | holds revision 1, 1 checks |\n" in done.out
     assert "\n| api | ⛔ | does NOT hold: revision 5 does not hold: another certificate |\n" in done.out
     assert "\n| web | ▫️ | is busy: an update is under way" in done.out
-    assert "\n### api\n\n```\nFAILED  Postgres serves the certificate\n" in done.out
+    assert "\n### api\n\n```\nFAILED  Postgres serves the certificate\n  a server's log\n" in done.out
 
 
 def test_a_host_with_another_key_than_the_pinned_one_is_told_nothing(start: Start, verify: Verify) -> None:
@@ -159,7 +160,7 @@ def test_only_the_hosts_that_are_named_are_asked(start: Start, verify: Verify) -
     assert hosts["api"].told == []
     done = verify(hosts, "--host", "database", "nowhere")
     assert done.code == 2
-    assert "--host nowhere: the config has no such host; it has database, api" in done.err
+    assert "--host nowhere: the config has no such host; it has api, database" in done.err
 
 
 # Compared with what the stack confirmed. PREPARED touches the database host alone.
