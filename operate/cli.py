@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from operate import check, drift, markdown, stacks, status, take, verify
+from operate import check, drift, forecast, markdown, stacks, status, take, verify
 from operate.errors import BadInput
 from operate.palette import palette_for
 from operate.source import read_pair
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add(commands)
     drift.add(commands)
     verify.add(commands)
+    forecast.add(commands)
     return parser
 
 

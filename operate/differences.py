@@ -5,8 +5,8 @@ Each difference is told once, at the layer where it arises, so that its command 
 * the file against the stack         what was edited and never applied: `pulumi up`
 * the stack against its receipts     a move that a host has not confirmed: `pulumi up`
 * the stack against a host's record  what was set by hand on the host: `update.sh --set KEY=DECLARED` there
-* a host's record against the wire   what runs otherwise than was verified: `update.sh --restart-only` there; but what was
-                                     set over the rendered files (ALTER SYSTEM, a command line) is taken out where it is
+* a host's record against the wire   what runs otherwise than was verified: `update.sh --restart-only` there; but what
+                                     was set over the rendered files (ALTER SYSTEM, a command line) is taken out there
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from operate.evidence import NEVER, Seen, seen
 from operate.remote import UPDATE
 from operate.running import Line, Ways, of_running
-from operate.served import HostReport
+from operate.served import HostRecord, HostReport
 from operate.stacks import Stack, apart
-from rollout.declared import Declared
+from rollout.declared import Declared, HostSpec
 from rollout.ledger import last_confirmed, unconfirmed_hosts
 from rollout.steps import GENERATION, PREPARED
 
@@ -32,7 +32,7 @@ _UNEDIT = f"cp {STATE}/settings.verified {STATE}/settings"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """`host` is "" for what lies between file and stack. `reconcile` is a command, or a sentence where there is none."""
+    """`host` is "" for what lies between file and stack; `reconcile` a command, or a sentence where there is none."""
 
     host: str
     hop: str
@@ -178,17 +178,22 @@ def _of_host(declaration: Declaration, host: str, report: HostReport) -> Iterato
     if report.problem:
         yield _one(host, ("host", "containers", "found", "not found", report.problem, f"{UPDATE} --status"))
     spec = declared.hosts.get(host)
-    ways = Ways(
-        # An edit that lies there must not be applied by what mends something else.
-        mend=f"{_UNEDIT} && {_MEND}" if record.edited else _MEND,
-        stack=declaration.stack,
-        directory=spec.deployment.directory if spec and spec.deployment else _BUNDLE,
-        services=spec.deployment.services if spec and spec.deployment else {},
-    )
+    ways = ways_of(declaration.stack, spec, record)
     # A deployment of the site's own does as the site says until PREPARED gives it the places that later steps need.
     alone = spec is not None and spec.deployment is not None and record.settings.get(PREPARED) == "off"
     for line in of_running(report, seen(host, report), ways, servers=not alone):
         yield _one(host, line)
+
+
+def ways_of(stack: str, spec: HostSpec | None, record: HostRecord | None) -> Ways:
+    """The commands of a host with this declaration (None for none) and record."""
+    return Ways(
+        # An edit that lies there must not be applied by what mends something else.
+        mend=f"{_UNEDIT} && {_MEND}" if record and record.edited else _MEND,
+        stack=stack,
+        directory=spec.deployment.directory if spec and spec.deployment else _BUNDLE,
+        services=spec.deployment.services if spec and spec.deployment else {},
+    )
 
 
 def _one(host: str, line: Line) -> Difference:

@@ -37,7 +37,8 @@ exit codes:
   0    nothing differs
   1    something does
   2    bad input: unknown stack or host, unreadable file
-  3    nothing differs as far as it could be told: a host, a server or the stack gave no answer, or an update is under way
+  3    nothing differs as far as it could be told: a host, a server or the stack gave no answer, or an update is under
+       way
   130  interrupted
 
 examples:

@@ -90,7 +90,7 @@ def _server(
     if server.error:
         look = f"docker logs --tail 50 {server.container}"
         yield hop, server.container, "answers", "no answer", server.error, look
-    cause, reconcile = _cause(server, ways)
+    cause, reconcile = wins(server, ways)
     found = [
         (one.hop, one.key, record.settings[one.key], one.value, _because(one.why, cause), _way(one, reconcile, ways))
         for one in readings
@@ -99,7 +99,7 @@ def _server(
     ]
     found += _certificate(server, report, record, hop, (cause, reconcile), ways)
     if cause and not found:
-        names = ", ".join(sorted({*server.over, *_by_command(server)}))
+        names = ", ".join(sorted({*server.over, *by_command(server)}))
         found.append((hop, names, f"by {server.rendered}", "by something else", cause, reconcile))
     yield from found
     yield from _beside(server, hop, ways)
@@ -112,13 +112,14 @@ def _way(one: Seen, reconcile: str, ways: Ways) -> str:
     return ways.take(one.key, one.value) if (one.key, one.value) == ("POSTGRES_FORCE_SSL", "on") else reconcile
 
 
-def _by_command(server: Server) -> tuple[str, ...]:
+def by_command(server: Server) -> tuple[str, ...]:
+    """The settings that stand on its command line."""
     return tuple(name for name, source in server.sources.items() if source == _COMMAND_LINE)
 
 
-def _cause(server: Server, ways: Ways) -> tuple[str, str]:
+def wins(server: Server, ways: Ways) -> tuple[str, str]:
     """What wins over the rendered file ("" for nothing), and the command that ends it."""
-    names = ", ".join(sorted(_by_command(server)))
+    names = ", ".join(sorted(by_command(server)))
     if names:
         return (
             f"{names} stands on the command line of {server.container}, which wins over its files: take it out of the "
@@ -217,8 +218,8 @@ def _redis_ports(server: Server, record: HostRecord, hop: str, ways: Ways) -> It
     ):
         if differs:
             why = (
-                f"a start of {server.container} would have it so: its command line wins over {server.rendered}; take it "
-                "out of the compose file first; the command restarts Redis, so in a maintenance window"
+                f"a start of {server.container} would have it so: its command line wins over {server.rendered}; take "
+                "it out of the compose file first; the command restarts Redis, so in a maintenance window"
             )
             yield hop, f"{name} of a start", wanted, reads[name], why, ways.recreate(server.role)
 
@@ -242,7 +243,7 @@ def _left_in_plaintext(server: Server, report: HostReport, record: HostRecord, h
             "in TLS",
             f"{count} in plaintext",
             who,
-            "restart these clients: they connect anew, in TLS",
+            "restart these clients: they come back in TLS",
         )
 
 

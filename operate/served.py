@@ -89,9 +89,10 @@ class Leg:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """What a start of a container would do. `proof` is how that was found out: `postgres -C`, `scratch process`,
-    `files` (looked at only), `none`.
+    `files` (looked at only), `none`; `login` of an app's host, `handshake` of the collector's.
 
-    `reads` are settings as a start reads them; `dials` what a scratch process answered (`plain`, `tls`).
+    `reads` are settings as a start reads them; `dials` what a scratch process answered (`plain`, `tls`), or what a
+    login met by track (`postgres`, `redis`): `accepted`, or why not.
     """
 
     proof: str
@@ -139,7 +140,7 @@ class Collector:
     """The collector that scrapes Redis. `runs_with` is its container's environment, `as_rendered` whether that is what
     its file says, `as_verified` whether the file is as the verified settings have it.
 
-    `scrapes` is None where it does not run; `why` says why it does not scrape.
+    `scrapes` is None where it does not run; `why` says why it does not scrape. `start` is None where it was not asked.
     """
 
     container: str
@@ -152,6 +153,7 @@ class Collector:
     as_verified: bool
     scrapes: bool | None
     why: str
+    start: Start | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +194,8 @@ class EnvFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """An app on this host. `sessions` are by track (postgres, redis); `problem` says why no more is known of it."""
+    """An app on this host. `sessions` are by track (postgres, redis); `problem` says why no more is known of it;
+    `start` is None where it was not asked."""
 
     name: str
     kind: str
@@ -201,6 +204,7 @@ class App:
     env_file: EnvFile | None = None
     sessions: Mapping[str, Sessions] = field(default_factory=dict)
     problem: str = ""
+    start: Start | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,9 +278,10 @@ def read_report(text: str) -> HostReport:
         raise Unreadable("what it answered is no report: see `update.sh --report` there") from None
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         found = plain.get("format") if isinstance(plain, dict) else None
+        has = "no format" if found is None else f"the format {found}"
         raise Unreadable(
-            f"its report has {'no format' if found is None else f'the format {found}'}, and this version reads {FORMAT}: "
-            "`pulumi up` with nothing changed ships the host this version"
+            f"its report has {has}, and this version reads {FORMAT}: `pulumi up` with nothing changed ships the host "
+            "this version"
         )
     try:
         return _report(plain)
@@ -369,7 +374,7 @@ def _server(role: str, plain: Mapping[str, Any]) -> Server:
         plaintext_rules=None if rules is None else int(rules),
         leg=None if leg is None else Leg(**{name: int(leg.get(name) or 0) for name in ("tls", "plaintext", "old")}),
         clients=tuple(_client(one) for one in plain.get("clients") or ()),
-        start=None if start is None else _start(start),
+        start=_start(start),
     )
 
 
@@ -391,7 +396,9 @@ def _client(plain: Mapping[str, Any]) -> Client:
     )
 
 
-def _start(plain: Mapping[str, Any]) -> Start:
+def _start(plain: Mapping[str, Any] | None) -> Start | None:
+    if plain is None:
+        return None
     return Start(
         proof=_text(plain, "proof"),
         reads=_map(plain["reads"]),
@@ -410,6 +417,7 @@ def _collector(plain: Mapping[str, Any]) -> Collector:
         as_verified=bool(plain["asVerified"]),
         scrapes=None if scrapes is None else bool(scrapes),
         why=str(plain.get("why") or ""),
+        start=_start(plain.get("start")),
     )
 
 
@@ -433,6 +441,7 @@ def _app(plain: Mapping[str, Any]) -> App:
         else EnvFile(path=_text(file, "path"), readable=bool(file["readable"]), modes=_map(file["modes"])),
         sessions={track: _sessions(one) for track, one in (plain.get("sessions") or {}).items()},
         problem=str(plain.get("problem") or ""),
+        start=_start(plain.get("start")),
     )
 
 

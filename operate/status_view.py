@@ -113,7 +113,7 @@ def _files(status: Status) -> str:
             if one.key == key and one.hop == FILES
         ]
         same = sum(one.value == settings[key] for one in found)
-        parts.append(f"{key} {settings[key]} on {same} of {len(found)} hosts")
+        parts.append(f"{key}={settings[key]} on {same} of {len(found)} hosts")
     asked, answered = len(status.survey.view.hosts), len(status.survey.reports)
     return f"{answered} of {asked} hosts answered · {' · '.join(parts)}"
 

@@ -66,13 +66,6 @@ database_login() {
 # seen where server and app share a network
 is_of_this_host() { one_of "$1" "$2" "${APP_ADDRESSES[@]}"; }
 
-# usage: client_host LINE    prints where a connection of CLIENT LIST comes from, without its port
-client_host() {
-  local text
-  text=$(list_value "$1" addr)
-  printf '%s' "${text%:*}"
-}
-
 # usage: see_database_sessions SETTINGS APP    SEEN_TLS and SEEN_PLAIN count the app's sessions that PgBouncer shows
 see_database_sessions() {
   local -n _seen=$1
@@ -138,10 +131,10 @@ redis_login() {
 }
 
 # usage: see_redis_sessions SETTINGS APP [WAYS...]    SEEN_TLS and SEEN_PLAIN count the app's connections that Redis shows,
-# asked by the app's way or by the first of WAYS that is answered. No fork a line: there may be hundreds.
+# asked by the app's way or by the first of WAYS that is answered
 see_redis_sessions() {
   local -n _shown=$1
-  local name=${_shown["apps.$2.REDIS_CLIENT_NAME"]:-} way line probe mine='' called
+  local name=${_shown["apps.$2.REDIS_CLIENT_NAME"]:-} way line probe mine='' at
   local -a ways=("${@:3}")
   ((${#ways[@]})) || ways=("$(redis_way "$1" "$2")")
   SEEN_TLS=0 SEEN_PLAIN=0
@@ -153,18 +146,21 @@ see_redis_sessions() {
     [[ $ANSWER != *" name=$probe "* ]] || break
   done
   while IFS= read -r line; do
-    [[ $line != *" name=$probe "* ]] || mine=$(client_host "$line")
+    [[ $line == *" name=$probe "* ]] || continue
+    client_words "$line"
+    mine=${CLIENT[addr]:-}
+    mine=${mine%:*}
   done <<<"$ANSWER"
   [[ -n $mine ]] || {
     WHY="Redis does not show the connection that asked: ${ANSWER:0:300}"
     return 1
   }
   while IFS= read -r line; do
-    [[ $line =~ \ addr=([^ ]*):[^\ :]*\  ]] && is_of_this_host "${BASH_REMATCH[1]}" "$mine" || continue
-    called=''
-    [[ ! $line =~ \ name=([^ ]*) ]] || called=${BASH_REMATCH[1]}
-    [[ $called != "$PROBE"* && (-z $name || $called == "$name") ]] || continue
-    if [[ $line =~ \ laddr=[^\ ]*:$REDIS_PORT\  ]]; then SEEN_TLS=$((SEEN_TLS + 1)); else SEEN_PLAIN=$((SEEN_PLAIN + 1)); fi
+    client_words "$line"
+    at=${CLIENT[addr]:-}
+    is_of_this_host "${at%:*}" "$mine" && [[ ${CLIENT[name]:-} != "$PROBE"* ]] || continue
+    [[ -z $name || ${CLIENT[name]:-} == "$name" ]] || continue
+    if [[ ${CLIENT[laddr]:-} == *":$REDIS_PORT" ]]; then SEEN_TLS=$((SEEN_TLS + 1)); else SEEN_PLAIN=$((SEEN_PLAIN + 1)); fi
   done <<<"$ANSWER"
   SEEN_AT="Redis sees from $mine"
 }

@@ -57,8 +57,9 @@ check_certificate() {
 
 # usage: names_in TEXT    prints the SANs of openssl's TEXT on one line, without their kinds
 names_in() {
-  local line
-  line=$(grep -A 1 'Subject Alternative Name' <<<"$1" | tail -n 1)
+  local line=${1#*Subject Alternative Name:*$'\n'}
+  [[ $line != "$1" ]] || return 0
+  line=${line%%$'\n'*}
   line=${line// /}
   line=${line//DNS:/}
   line=${line//IPAddress:/}

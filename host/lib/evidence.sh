@@ -28,25 +28,29 @@ declare -A SPARED=()
 # For how long the log must show nobody in plaintext.
 WATCH_SECONDS=4
 
-# usage: resolve_clients SETTINGS    fills ADDRESSES_OF["app entry"] with the addresses behind each declared entry
+# usage: resolve_clients SETTINGS    fills ADDRESSES_OF["app entry"] with the addresses behind each declared entry. Names are
+# asked side by side: without a resolver each takes its whole bound
 resolve_clients() {
   local -n _declared=$1
-  local app entry
+  local app entry asked address
+  local -A asking=()
   declare -gA ADDRESSES_OF=()
   for app in $(words "${_declared[CLIENTS]:-}"); do
     for entry in $(words "${_declared["clients.$app.ADDRESSES"]:-}"); do
-      ADDRESSES_OF["$app $entry"]=$(addresses_of "$entry")
+      ADDRESSES_OF["$app $entry"]=$entry
+      [[ ! $entry =~ ^[0-9.]+$ && $entry != *:* ]] || continue
+      exec {asked}< <(timeout 5 getent ahosts "$entry" 9>&-)
+      asking["$app $entry"]=$asked
     done
   done
-}
-
-# usage: addresses_of NAME    prints every address of a name, or an address as it is
-addresses_of() {
-  if [[ $1 =~ ^[0-9.]+$ || $1 == *:* ]]; then
-    printf '%s' "$1"
-  else
-    timeout 5 getent ahosts "$1" 9>&- | cut -d ' ' -f 1 | sort -u | tr '\n' ' '
-  fi
+  for entry in "${!asking[@]}"; do
+    ADDRESSES_OF[$entry]=''
+    asked=${asking[$entry]}
+    while read -r address _; do
+      [[ " ${ADDRESSES_OF[$entry]}" == *" $address "* ]] || ADDRESSES_OF[$entry]+="$address "
+    done <&"$asked"
+    exec {asked}<&-
+  done
 }
 
 # usage: is_own_loopback ROLE ADDRESS    whether it is a proof's or a health check's, from the container itself. In its
@@ -78,16 +82,30 @@ session_is_of() {
   [[ -z $wanted || $5 == "$wanted" ]]
 }
 
-# usage: apps_behind SETTINGS SERVER ADDRESS USER APPLICATION    prints the apps that a session may be of
-apps_behind() {
-  local key app found=()
-  for key in "${!ADDRESSES_OF[@]}"; do
-    app=${key%% *}
-    [[ " ${ADDRESSES_OF[$key]} " == *" $3 "* ]] && session_is_of "$1" "$2" "$app" "$4" "$5" || continue
-    one_of "$app" "${found[@]}" || found+=("$app")
+# usage: find_apps SETTINGS SERVER ADDRESS USER APPLICATION    FOUND_APPS are those that a session may be of, in their order. No
+# fork: there may be hundreds of sessions
+find_apps() {
+  local -n _owners=$1
+  local app key
+  local -a declared
+  FOUND_APPS=()
+  IFS=, read -ra declared <<<"${_owners[CLIENTS]:-}"
+  for app in "${declared[@]}"; do
+    for key in "${!ADDRESSES_OF[@]}"; do
+      [[ $key == "$app "* && " ${ADDRESSES_OF[$key]} " == *" $3 "* ]] && session_is_of "$1" "$2" "$app" "$4" "$5" || continue
+      FOUND_APPS+=("$app")
+      break
+    done
   done
-  ((${#found[@]})) || return 0
-  printf '%s\n' "${found[@]}" | sort | tr '\n' '/' | sed 's|/$||; s|/| or |g'
+}
+
+# usage: apps_behind SETTINGS SERVER ADDRESS USER APPLICATION    prints them: "api or web"
+apps_behind() {
+  local list
+  find_apps "$@"
+  ((${#FOUND_APPS[@]})) || return 0
+  printf -v list ' or %s' "${FOUND_APPS[@]}"
+  printf '%s' "${list# or }"
 }
 
 # usage: describe_session SETTINGS SERVER SESSION    prints "user voiceai, application psql, from 10.0.1.20 (api)"

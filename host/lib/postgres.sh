@@ -64,7 +64,7 @@ postgres_answers() {
 # from this host; PROTOCOL is openssl's name for what asks for TLS first
 wire_fingerprint() {
   local pem text
-  pem=$(timeout 5 openssl s_client ${3:+-starttls "$3"} -connect "${ADDRESS_OF[$1]}:$2" </dev/null 2>/dev/null 9>&-) || true
+  pem=$(tls_client "${ADDRESS_OF[$1]}" "$2" '' '' "${3:-}") || true
   text=$(openssl x509 -noout -fingerprint -sha256 <<<"$pem" 2>/dev/null) && hex_of "$text"
 }
 

@@ -87,10 +87,8 @@ redis_holds() {
 
 # usage: redis_handshake ADDRESS PORT NAME CA_FILE    a verified TLS handshake from this host; prints why not where it fails
 redis_handshake() {
-  local words kind=-verify_hostname
-  if [[ $3 =~ ^[0-9.]+$ || $3 == *:* ]]; then kind=-verify_ip; fi
-  words=$(timeout 8 openssl s_client -connect "$1:$2" -CAfile "$4" -no-CApath -no-CAstore -verify_return_error \
-    "$kind" "$3" </dev/null 2>&1 9>&-) && return
+  local words
+  words=$(tls_client "$1" "$2" "$3" "$4" '' -verify_return_error) && return
   grep -m 1 -oE 'verify error:.*|connect:errno=.*|[Cc]onnection refused.*|[Nn]ame or service not known.*' <<<"$words" ||
     head -n 1 <<<"$words"
   return 1
@@ -103,21 +101,34 @@ redis_said() {
   checked ok "$3"
 }
 
-# usage: list_value LINE KEY    prints the value of KEY in a line of CLIENT LIST
-list_value() {
+# usage: client_words LINE    of CLIENT LIST: CLIENT[key] of each of its words. No fork: there may be hundreds of lines
+client_words() {
   local word
-  for word in $1; do
-    [[ $word != "$2="* ]] || {
-      printf '%s' "${word#*=}"
-      return
-    }
-  done
+  local -a list
+  declare -gA CLIENT=()
+  read -ra list <<<"$1"
+  for word in "${list[@]}"; do [[ $word != ?*=* ]] || CLIENT[${word%%=*}]=${word#*=}; done
 }
 
-# usage: redis_sessions    fills SESSIONS with Redis's clients; what comes from the container itself are proofs and health
-# checks
+# usage: redis_client LINE    client_words with CLIENT[host] and CLIENT[way] (tls or plain); fails for a line that is no
+# client's: what comes from the container itself are proofs and health checks. After see_behind_forwarder
+redis_client() {
+  local address
+  [[ $1 == id=* ]] || return
+  client_words "$1"
+  address=${CLIENT[addr]:--}
+  address=${BEHIND[$address]:-$address}
+  [[ $address != /* ]] && ! is_own_loopback redis "$address" || return
+  # In the host's own network, who asks for this list is ourselves.
+  [[ $address != 127.0.0.1:* || ${CLIENT[cmd]:-} != 'client|list' ]] || return
+  address=${address%:*}
+  CLIENT[host]=${address//[\[\]]/} CLIENT[way]=plain
+  [[ ${CLIENT[laddr]:-} != *":${REDIS_PORT:-6380}" ]] || CLIENT[way]=tls
+}
+
+# usage: redis_sessions    fills SESSIONS with Redis's clients
 redis_sessions() {
-  local line address local_address idle list
+  local line idle list
   SESSIONS=()
   list=$(redis_by any CLIENT LIST)
   [[ $list == id=* ]] || {
@@ -126,19 +137,11 @@ redis_sessions() {
   }
   see_behind_forwarder
   while IFS= read -r line; do
-    address=$(list_value "$line" addr)
-    address=${BEHIND[$address]:-$address}
-    [[ $line == id=* && $address != /* ]] && ! is_own_loopback redis "$address" || continue
-    # In the host's own network, who asks for this list is ourselves.
-    [[ $address != 127.0.0.1:* || $(list_value "$line" cmd) != 'client|list' ]] || continue
-    local_address=$(list_value "$line" laddr)
-    address=${address%:*}
+    redis_client "$line" || continue
     idle=busy
     # A client that has a command, a transaction or a subscription open is not idle.
-    if [[ $(list_value "$line" flags) == N && $(list_value "$line" multi) == -1 ]] && (($(list_value "$line" idle) >= 1)); then
-      idle=idle
-    fi
-    SESSIONS+=("$([[ ${local_address##*:} == "${REDIS_PORT:-6380}" ]] && printf tls || printf plain)$FIELD${address//[\[\]]/}$FIELD$(list_value "$line" user)$FIELD$(list_value "$line" name)$FIELD$(list_value "$line" id)$FIELD$idle")
+    if [[ ${CLIENT[flags]:-} == N && ${CLIENT[multi]:-} == -1 ]] && ((${CLIENT[idle]:-0} >= 1)); then idle=idle; fi
+    SESSIONS+=("${CLIENT[way]}$FIELD${CLIENT[host]}$FIELD${CLIENT[user]:-}$FIELD${CLIENT[name]:-}$FIELD${CLIENT[id]}$FIELD$idle")
   done <<<"$list"
 }
 

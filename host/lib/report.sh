@@ -90,6 +90,7 @@ report_certificate_files() {
 # usage: certificate_object TEXT    JSON is a certificate of openssl's description
 certificate_object() {
   local certificate='' line
+  local -a names
   while IFS= read -r line; do
     case $line in
       serial=*) put certificate serial "${line#*=}" ;;
@@ -97,8 +98,8 @@ certificate_object() {
       *Fingerprint=*) put certificate sha256 "$(hex_of "$line")" ;;
     esac
   done <<<"$1"
-  # shellcheck disable=SC2046  # a list of words
-  list_of $(names_in "$1")
+  read -ra names <<<"$(names_in "$1")"
+  list_of "${names[@]}"
   put_raw certificate names "$JSON"
   JSON="{${certificate%,}}"
 }
@@ -106,7 +107,7 @@ certificate_object() {
 # usage: clients_object SETTINGS SERVER    JSON is the list of clients: standard input has a line a session, way, address,
 # user and application between FIELDs. Sessions that look the same are counted; several apps that each may be stay several.
 clients_object() {
-  local row way address user application apps one list=''
+  local row way address user application one list=''
   local -A count=()
   while IFS= read -r row; do
     # A name may hold what no name should: it must not be the end of this.
@@ -121,9 +122,8 @@ clients_object() {
     put one user "$user"
     put one application "$application"
     put_number one sessions "${count[$row]}"
-    apps=$(apps_behind "$1" "$2" "$address" "$user" "$application")
-    # shellcheck disable=SC2086  # a list of words
-    list_of ${apps// or / }
+    find_apps "$1" "$2" "$address" "$user" "$application"
+    list_of "${FOUND_APPS[@]}"
     put_raw one apps "$JSON"
     add_to list "{${one%,}}"
   done
@@ -147,9 +147,10 @@ report_record_parts() {
 # usage: show_report yes|no    prints the object; yes: with what a start of each container would do
 show_report() {
   local -A RECORD=()
-  local REPORT=''
+  local REPORT='' now
   put_number REPORT format "$REPORT_FORMAT"
-  put REPORT time "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+  TZ=UTC printf -v now '%(%Y-%m-%dT%H:%M:%SZ)T' -1
+  put REPORT time "$now"
   put_truth REPORT underWay update_is_under_way
   report_hand_changes
   report_interrupted

@@ -87,5 +87,7 @@ report_app() {
   put_raw app envFile "{${file%,}}"
   for track in "${tracks[@]}"; do put_raw sessions "$track" "$(cat <&"${asking[$track]}")"; done
   put_raw app sessions "{${sessions%,}}"
+  # Not before: its own logins at Redis have no name, and would be counted.
+  [[ $2 != yes ]] || put_raw app start "$(prove_app_start "$1" "$3" "${tracks[@]}")"
   JSON="{${app%,}}"
 }

@@ -19,10 +19,13 @@ postgres_report() {
 }
 
 PGBOUNCER_REPORT='
-console=$(printf "\\\\echo ::config\nSHOW CONFIG;\n\\\\echo ::servers\nSHOW SERVERS;\n\\\\echo ::clients\nSHOW CLIENTS;\n" |
-  timeout 8 psql -X -q -A -w -P footer=off -P "fieldsep=$(printf "\037")" -h "$1" -p "$2" -U "$3" -d pgbouncer 2>&1)
+at=$1 port=$2 user=$3
 shift 3
-'"$DIAL_SCRIPT"'
+{'"$DIAL_SCRIPT"'
+} &
+console=$(printf "\\\\echo ::config\nSHOW CONFIG;\n\\\\echo ::servers\nSHOW SERVERS;\n\\\\echo ::clients\nSHOW CLIENTS;\n" |
+  timeout 8 psql -X -q -A -w -P footer=off -P "fieldsep=$(printf "\037")" -h "$at" -p "$port" -U "$user" -d pgbouncer 2>&1)
+wait
 printf "%s\n" "$console"'
 
 # Reads the console's tables by the names of their columns, which differ by version.
@@ -74,45 +77,29 @@ redis_report() {
   docker_exec redis sh -c "$REDIS_REPORT" report "$REDIS_PORT" 2>&1
 }
 
-# usage: redis_client LINE    prints a client of CLIENT LIST as clients_object wants it, or nothing. No fork: there may be
-# hundreds
-redis_client() {
-  local address local_address user='' name=''
-  [[ " $1" =~ \ addr=([^ ]*) ]] && address=${BASH_REMATCH[1]} || return 0
-  [[ " $1" =~ \ laddr=([^ ]*) ]] && local_address=${BASH_REMATCH[1]} || local_address=''
-  [[ ! " $1" =~ \ user=([^ ]*) ]] || user=${BASH_REMATCH[1]}
-  [[ ! " $1" =~ \ name=([^ ]*) ]] || name=${BASH_REMATCH[1]}
-  address=${BEHIND[$address]:-$address}
-  [[ $address != /* && ! ($address == 127.0.0.1:* && $1 == *' cmd=client|list '*) ]] || return 0
-  address=${address%:*}
-  address=${address//[\[\]]/}
-  if [[ ${local_address##*:} == "$REDIS_PORT" ]]; then CLIENTS+="tls"; else CLIENTS+="plaintext"; fi
-  CLIENTS+="$FIELD$address$FIELD$user$FIELD$name"$'\n'
-}
-
 # usage: handshake ADDRESS PORT NAME [PROTOCOL]    prints what is served there, from a handshake as a client of NAME that
-# trusts the host's CA makes it
+# trusts the host's CA makes it; nothing where no TLS is
 handshake() {
-  local text kind=-verify_hostname
-  local -a trusted=()
-  if [[ $3 =~ ^[0-9.]+$ || $3 == *:* ]]; then kind=-verify_ip; fi
-  [[ ! -r $VOICEAI_TLS/ca.crt ]] || trusted=(-CAfile "$VOICEAI_TLS/ca.crt" -no-CApath -no-CAstore)
-  text=$(timeout 5 openssl s_client ${4:+-starttls "$4"} -connect "$1:$2" "${trusted[@]}" "$kind" "$3" </dev/null 2>&1 9>&-) || true
-  printf '%s\n' "$text" | sed -nE 's/^New, ([^,]+), Cipher is (.*)/tls \1 \2/p; s/^ *Verify return code: (.*)/verified \1/p; s/.*((connect:|[Cc]onnection refused|unexpected|wrong version).*)/said \1/p'
-  [[ $text != *'BEGIN CERTIFICATE'* ]] || openssl x509 -noout -serial -enddate -fingerprint -sha256 -ext subjectAltName <<<"$text" 2>/dev/null
+  local text ca=$VOICEAI_TLS/ca.crt
+  [[ -r $ca ]] || ca=''
+  text=$(tls_client "$1" "$2" "$3" "$ca" "${4:-}") || true
+  [[ $text == *'BEGIN CERTIFICATE'* && $text =~ New,\ ([^,]+),\ Cipher\ is\ ([^[:space:]]+) ]] || return 0
+  printf 'tls %s %s\n' "${BASH_REMATCH[@]:1:2}"
+  [[ ! $text =~ Verify\ return\ code:\ ([[:print:]]*) ]] || printf 'verified %s\n' "${BASH_REMATCH[1]}"
+  openssl x509 -noout -serial -enddate -fingerprint -sha256 -ext subjectAltName <<<"$text" 2>/dev/null
 }
 
 # usage: served_object TEXT    JSON is what `handshake` printed, null where no TLS is served
 served_object() {
-  local served='' line
-  line=$(sed -n 's/^tls //p' <<<"$1")
-  [[ $1 == *Fingerprint=* && -n $line ]] || {
+  local served='' word protocol cipher verify=''
+  [[ $1 == 'tls '*Fingerprint=* ]] || {
     JSON=null
     return
   }
-  put served protocol "${line%% *}"
-  put served cipher "${line#* }"
-  put served verify "$(sed -n 's/^verified //p' <<<"$1" | tail -n 1)"
+  { read -r word protocol cipher && read -r word verify; } <<<"$1"
+  put served protocol "$protocol"
+  put served cipher "$cipher"
+  put served verify "$verify"
   certificate_object "$1"
   put_raw served certificate "$JSON"
   JSON="{${served%,}}"
@@ -211,7 +198,7 @@ report_servers() {
     put_raw servers "$role" "$JSON"
   done
   if has_role "$1" otel; then
-    report_otel "$1"
+    report_otel "$@"
     put_raw servers otel "$JSON"
   fi
   put_raw REPORT servers "{${servers%,}}"
@@ -244,6 +231,13 @@ report_server() {
   JSON="{${server%,}}"
 }
 
+# usage: add_redis_client LINE    adds a client of CLIENT LIST to CLIENTS, as clients_object wants it
+add_redis_client() {
+  redis_client "$1" || return 0
+  # shellcheck disable=SC2153  # redis_client sets CLIENT
+  CLIENTS+="${CLIENT[way]/plain/plaintext}$FIELD${CLIENT[host]}$FIELD${CLIENT[user]:-}$FIELD${CLIENT[name]:-}"$'\n'
+}
+
 # usage: report_answers SETTINGS ROLE    adds to `server` what its own script printed
 report_answers() {
   local line key first second third problems='' CLIENTS='' error='' plain=''
@@ -259,7 +253,7 @@ report_answers() {
       leg) put_leg "$first" "$second" "$third" ;;
       # Of two ports the one that answers counts.
       plain) [[ -n $plain && $second != PONG* ]] || plain=$second ;;
-      id=*) redis_client "$line" ;;
+      id=*) add_redis_client "$line" ;;
       config_file:*) FACTS[config_file]=${key#*:} FACTS[config_file]=${FACTS[config_file]%$'\r'} ;;
       error) error=yes ;;
     esac
@@ -304,7 +298,7 @@ put_leg() {
   put_raw server leg "{${leg%,}}"
 }
 
-# usage: report_otel SETTINGS    JSON is the collector
+# usage: report_otel SETTINGS RESTART    JSON is the collector
 report_otel() {
   local server='' line one='' key
   OTEL_STATE=${STATE_OF[otel]}
@@ -326,6 +320,7 @@ report_otel() {
   if [[ $OTEL_STATE == running ]]; then
     put_truth server scrapes otel_scrapes
     put server why "$WHY"
+    [[ $2 != yes ]] || put_raw server start "$(prove_otel_start "$1")"
   fi
   JSON="{${server%,}}"
 }

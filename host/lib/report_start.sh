@@ -7,6 +7,8 @@
 #   PgBouncer  a scratch process with the same ini and files, on a port of loopback, dialed in plaintext and in TLS as far as
 #              Postgres
 #   Redis      a scratch process with the same files, on ports of loopback, without the data
+#   an app     a login from its own host as a replica is to log in, refused by another CA where it verifies
+#   collector  a handshake as the collector makes it, where it is to use TLS
 #
 # In a deployment of the site's own no scratch process is started: its start may do more than ours; there the files alone are
 # looked at, which is said.
@@ -135,6 +137,10 @@ prove_start() {
     add_to problems "$JSON"
   else
     if [[ $2 == postgres ]]; then put start proof 'postgres -C'; else put start proof 'scratch process'; fi
+    # Postgres itself says so of its settings.
+    [[ $2 != redis ]] || for line in "${WORDS[@]}"; do
+      [[ ! $line =~ ^--(port|tls-[a-z-]+)$ ]] || reads['command line']+="${reads['command line']:+ }$line"
+    done
     while IFS= read -r line; do
       IFS=$FIELD read -r key first second <<<"$line"
       case $key in
@@ -151,8 +157,40 @@ prove_start() {
   while IFS= read -r line; do
     [[ -n $line ]] && json_string "$line" && add_to problems "$JSON"
   done < <(certificate_holds "$1" 2>&1)
+  start_object
+}
+
+# usage: start_object    prints `start` with reads, dials and problems, as JSON
+start_object() {
   put_map start reads reads
   put_map start dials dials
   put_raw start problems "[${problems%,}]"
   printf '{%s}' "${start%,}"
+}
+
+# usage: prove_app_start SETTINGS APP TRACKS...    prints what a replica's login would meet: `accepted`, or why not, by track
+prove_app_start() {
+  local start='' problems='' track login
+  local -A reads=() dials=()
+  put start proof login
+  for track in "${@:3}"; do
+    login=database_login WHY=''
+    [[ $track != redis ]] || login=redis_login
+    if "$login" "$1" "$2" 2>/dev/null; then dials[$track]=accepted; else dials[$track]=${WHY:0:400}; fi
+  done
+  start_object
+}
+
+# usage: prove_otel_start SETTINGS    prints what the collector's handshake would meet, as of an app
+prove_otel_start() {
+  local start='' problems=''
+  local -A reads=() dials=()
+  if [[ $(variable_value "$1" REDIS_TLS_ENABLED) == true ]]; then
+    put start proof handshake
+    WHY=''
+    if otel_can_verify "$1" 2>/dev/null; then dials[redis]=accepted; else dials[redis]=${WHY:-$REASON}; fi
+  else
+    put start proof files
+  fi
+  start_object
 }

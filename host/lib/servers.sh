@@ -140,3 +140,16 @@ last_log_lines() {
   while IFS= read -r line; do say "  $(service_name "$1"): $line"; done \
     < <(call "$CALL_SECONDS" docker logs --tail 5 "${CONTAINER[$1]}" 2>&1)
 }
+
+# usage: tls_client ADDRESS PORT NAME CA_FILE PROTOCOL [OPTIONS...]    prints openssl's words of a handshake from this host, by a
+# client that dials NAME and trusts CA_FILE alone; PROTOCOL is openssl's name for what asks for TLS first. NAME, CA_FILE and
+# PROTOCOL may be empty.
+tls_client() {
+  local kind=-verify_hostname
+  local -a wants=()
+  if [[ $3 =~ ^[0-9.]+$ || $3 == *:* ]]; then kind=-verify_ip; fi
+  [[ -z $3 ]] || wants+=("$kind" "$3")
+  [[ -z $4 ]] || wants+=(-CAfile "$4" -no-CApath -no-CAstore)
+  [[ -z $5 ]] || wants+=(-starttls "$5")
+  timeout 8 openssl s_client -connect "$1:$2" "${wants[@]}" "${@:6}" </dev/null 2>&1 9>&-
+}

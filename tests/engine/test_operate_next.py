@@ -6,6 +6,7 @@ played answers what a host would say beforehand and afterwards.
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,7 @@ for word; do
   command=$word
 done
 case $command in
+  *--report*) echo '{"format": 1, "time": "", "underWay": false, "handChanges": []}' ;;
   *--verify-only) echo "ok      it does as it should"; cat "verified-$host" ;;
   *--preflight*)
     cat >"asked-$host"
@@ -349,3 +351,19 @@ def test_ctrl_c_in_the_middle_of_a_host_leaves_file_and_stack_agreed(site: Site,
     site.flag("hang-database", on=False)
     again = site.operate("next", "--yes")
     assert again.code == 0, again.out + again.err
+
+
+def test_a_host_whose_record_is_lost_is_told_again_by_the_command_that_drift_names(site: Site) -> None:
+    done = site.operate("drift", "--json", "--host", "database")
+    assert done.code == 1, done.err
+    (lost,) = json.loads(done.out)["differences"]
+    assert (lost["host"], lost["key"], lost["declared"]) == ("database", "record", "revision 1")
+    assert lost["reconcile"]["on"] == ""
+    command = f"{lost['reconcile']['command']} --yes --skip-preview --non-interactive"
+    ran = subprocess.run(
+        command, shell=True, cwd=site.project, env=site.stack.variables(), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    # No other host.
+    assert site.reached() == ["database 1"]
+    assert site.operate("next", "--yes").code == 0

@@ -165,8 +165,8 @@ def another_environment(plains: dict[str, Plain]) -> None:
 
 
 RESET = (
-    "docker exec -e PGHOST= voiceai-postgres psql -U voiceai -c 'ALTER SYSTEM RESET ssl_cert_file' -c 'ALTER SYSTEM RESET "
-    "ssl_key_file' -c 'SELECT pg_reload_conf()'"
+    "docker exec -e PGHOST= voiceai-postgres psql -U voiceai -c 'ALTER SYSTEM RESET ssl_cert_file' "
+    "-c 'ALTER SYSTEM RESET ssl_key_file' -c 'SELECT pg_reload_conf()'"
 )
 RECREATE = "cd /opt/voiceai && docker compose up --detach voiceai-"
 UNEDIT = "cp /var/lib/voiceai/settings.verified /var/lib/voiceai/settings"

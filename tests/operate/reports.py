@@ -124,7 +124,7 @@ def _server(role: str, settings: Mapping[str, str]) -> Plain:
     served = {"protocol": "TLSv1.3", "cipher": "TLS_AES_256_GCM_SHA384", "verify": "0 (ok)", "certificate": CERTIFICATE}
     leg = settings.get("PGBOUNCER_SERVER_TLS_SSLMODE", "disable")
     way = "tls" if offers else "plaintext"
-    own: Plain = {
+    owns: dict[str, Plain] = {
         "postgres": {
             "facts": {"ssl": settings.get("POSTGRES_TLS_ENABLED", ""), "hba_file": "/data/pg_hba.conf"},
             "sources": {"ssl": "configuration file"},
@@ -151,7 +151,8 @@ def _server(role: str, settings: Mapping[str, str]) -> Plain:
                 "dials": {},
             },
         },
-    }[role]
+    }
+    own = owns[role]
     own["start"]["problems"] = []
     return _container(
         f"voiceai-{role}",
@@ -186,7 +187,7 @@ def _app(declared: Declared, app: str, settings: Mapping[str, str]) -> Plain:
     modes = {key.rpartition(".")[2]: value for key, value in settings.items() if key.startswith(f"apps.{app}.")}
     if modes.get("REDIS_TLS_ENABLED") == "true":
         modes |= {"REDIS_TLS_PORT": "6380", "REDIS_TLS_CA_FILE": "/etc/ssl/internal/ca.crt"}
-    sessions = {}
+    sessions: Plain = {}
     for track, name, plaintext in (
         ("postgres", "DATABASE_SSL_MODE", "disable"),
         ("redis", "REDIS_TLS_ENABLED", "false"),

@@ -80,7 +80,8 @@ def test_at_every_place_nothing_differs_and_the_position_is_that_of_the_declarat
         here = with_value(here, key, value)
         plains = reports.plains(here)
         found = find(declaration(here, walked(here)), reports.read(plains))
-        assert found.differences == found.unknown == (), (key, value)
+        assert not found.differences, (key, value)
+        assert not found.unknown, (key, value)
         stands = {track: int(standing(here.settings, track)["step"]) for track in TRACKS}
         assert places(here, plains) == {track: (step, step) for track, step in stands.items()}, (key, value)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -198,7 +198,7 @@ def test_bad_input_is_a_sentence(run: Run, played: Played) -> None:
     code, said = run("status", "--host", "wbe")
     assert (code, said) == (
         2,
-        f"operate status: --host wbe: the config has no such host; it has {names(played.plains)}\n",
+        f"operate status: --host wbe: the config has no such host; it has {', '.join(played.plains)}\n",
     )
     (played.folder / "Pulumi.staging.yaml").write_text(TEXT.replace("POSTGRES_TLS_ENABLED: on", "POSTGRES_TLS: on"))
     code, said = run("drift")
@@ -206,10 +206,6 @@ def test_bad_input_is_a_sentence(run: Run, played: Played) -> None:
     assert "POSTGRES_TLS: there is no such variable; did you mean POSTGRES_TLS_ENABLED?" in said
     code, said = run("drift", "--json")
     assert "POSTGRES_TLS: there is no such variable" in json.loads(said.splitlines()[0])["error"]
-
-
-def names(plains: Mapping[str, Plain]) -> str:
-    return ", ".join(plains)
 
 
 def test_a_table_cuts_one_column_and_colours_change_no_width() -> None:

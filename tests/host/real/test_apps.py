@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from operate.served import HostReport
 from tests.host.issuing import Generation, authority, server
 from tests.host.real.app_host import AppHost
 from tests.host.real.real_host import PASSWORD, RealHost, docker, must
+from tests.host.real.reporting import reported
 from tests.host.real.walking import OFF
 from tests.waiting import wait_until
 
@@ -56,6 +58,7 @@ def test_both_tracks_flip_and_go_back_without_a_failed_request(app: AppHost) -> 
         app.applied(**ON, **REDIS_ON)
         assert set(app.sessions(redis=True)) == {True}
         verified = app.run("/opt/voiceai/update.sh", "--verify-only")
+        told = reported(app.run, "--restart")
         app.applied(**REDIS_ON)
         assert set(app.sessions()) == {False}
         app.applied()
@@ -70,6 +73,27 @@ def test_both_tracks_flip_and_go_back_without_a_failed_request(app: AppHost) -> 
         "verifies for that name",
     ):
         assert words in verified.stdout
+    tells_of_both_tracks(told)
+
+
+def tells_of_both_tracks(told: HostReport) -> None:
+    (api,) = told.apps
+    flipped = {"DATABASE_SSL_MODE": "verify-full", "REDIS_TLS_ENABLED": "true"}
+    assert api.env_file is not None
+    for modes in (api.env_file.modes, *(replica.modes for replica in api.replicas)):
+        assert {key: modes[key] for key in flipped} == flipped
+    assert [(one.service, one.state, one.restart_policy) for one in api.replicas] == [
+        ("api-1", "running", "unless-stopped"),
+        ("api-2", "running", "unless-stopped"),
+    ]
+    for track in ("postgres", "redis"):
+        sessions = api.sessions[track]
+        assert sessions.unknown == "", track
+        assert (sessions.tls or 0) >= 2, track
+        assert sessions.plaintext == 0, track
+    assert api.start is not None
+    assert api.start.dials == {"postgres": "accepted", "redis": "accepted"}
+    assert (told.servers, told.collector, told.problem) == ({}, None, "")
 
 
 def test_the_same_again_makes_no_replica_anew(app: AppHost) -> None:
@@ -115,6 +139,10 @@ def test_a_mode_in_the_address_is_seen_by_pgbouncer_and_put_back(app: AppHost) -
 def test_a_rewritten_env_file_is_found_and_put_in_again(app: AppHost) -> None:
     app.applied(**ON)
     app.write_env(more="NEW=1\n")
+    (told,) = reported(app.run).apps
+    assert told.env_file is not None
+    assert told.env_file.modes["DATABASE_SSL_MODE"] == "disable"
+    assert [replica.modes["DATABASE_SSL_MODE"] for replica in told.replicas] == ["verify-full", "verify-full"]
     app.deploy()
     found = app.run("/opt/voiceai/update.sh", "--verify-only")
     assert found.returncode == 4
@@ -144,6 +172,15 @@ def test_a_closed_port_a_foreign_name_a_stray_certificate_and_a_bad_ca_file_are_
     app.run("iptables", "-A", "OUTPUT", "-p", "tcp", "--dport", "6380", "-j", "DROP")
     closed = app.update(**REDIS_ON)
     app.run("iptables", "-F", "OUTPUT")
+    reset = ("-p", "tcp", "--dport", "5432", "-j", "REJECT", "--reject-with", "tcp-reset")
+    app.run("iptables", "-A", "OUTPUT", *reset)
+    (told,) = reported(app.run, "--restart").apps
+    app.run("iptables", "-F", "OUTPUT")
+    assert told.start is not None
+    assert "refused" in told.start.dials["postgres"]
+    assert told.start.dials["redis"] == "accepted"
+    assert "PgBouncer does not show its clients" in told.sessions["postgres"].unknown
+    assert told.sessions["redis"].plaintext
     assert closed.returncode == 3, closed.stderr
     assert "voiceai-redis" in closed.stderr
     stale = app.update(**ON, DATABASE_SSL_CA_FILE="/etc/ssl/internal/wrong-ca.crt")

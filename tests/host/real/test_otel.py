@@ -8,6 +8,7 @@ import pytest
 from lab import images
 from tests.host.issuing import Generation
 from tests.host.real.real_host import RealHost, docker, must
+from tests.host.real.reporting import reported, starts
 from tests.host.real.walking import OFF
 from tests.waiting import wait_until
 
@@ -92,10 +93,28 @@ def test_it_follows_redis_into_tls_over_the_end_of_plaintext_and_back(real: Real
     assert "Error scraping" not in docker("logs", "--since", since, name).stderr
     verified = real.run("/opt/voiceai/update.sh", "--verify-only")
     assert verified.returncode == 0, verified.stderr
+    tells_of_the_collector(real)
     real.applied(offered(plain))
     real.applied(plain)
     assert scrapes(real, real) == {"6379"}
     assert real.started() == servers
+
+
+def tells_of_the_collector(real: RealHost) -> None:
+    told = reported(real.run, "--restart")
+    collector, redis = told.collector, told.servers["redis"]
+    assert collector is not None
+    assert collector.start is not None
+    assert collector.runs_with == {"REDIS_ENDPOINT": "voiceai-redis:6380", "REDIS_TLS_INSECURE": "false"}
+    assert (collector.as_rendered, collector.as_verified, collector.scrapes) == (True, True, True)
+    assert collector.start.dials == {"redis": "accepted"}
+    assert [client.tls for client in redis.clients if client.address == collector.address] == [True]
+    assert starts(told) == dict.fromkeys(told.servers, "serves")
+    # The certificate has not that name.
+    named = reported(real.run, "--restart", OTEL_REDIS_HOST=real.container("redis")).collector
+    assert named is not None
+    assert named.start is not None
+    assert "verify error" in named.start.dials["redis"]
 
 
 @pytest.mark.parametrize(

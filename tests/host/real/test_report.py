@@ -1,14 +1,17 @@
 """`update.sh --report` on real servers: what is served is told from handshakes, and what was planted by hand shows."""
 
+import json
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from operate.served import read_report
 from tests.host.conftest import SecretsManager
 from tests.host.issuing import Generation
 from tests.host.real.judging import judged, reconciled, report
 from tests.host.real.real_host import RealHost, docker, must
+from tests.host.real.reporting import starts
 from tests.host.real.walking import OFF
 from tests.waiting import wait_until
 
@@ -51,6 +54,7 @@ def test_a_report_tells_what_handshakes_show(
     begun = time.monotonic()
     told = report(real)
     print(f"seconds: {time.monotonic() - begun:.2f}")
+    assert judged(told, offered) == ()
     assert told["record"]["revision"] == str(real.revision)
     for name, server in told["servers"].items():
         assert server["state"] == "running", name
@@ -82,6 +86,7 @@ def test_a_client_that_may_be_of_two_apps_is_both(real: RealHost, offered: dict[
 
 def test_a_start_is_proved_and_leaves_nothing(real: RealHost, offered: dict[str, str]) -> None:
     told = report(real, "--restart")
+    assert starts(read_report(json.dumps(told))) == dict.fromkeys(told["servers"], "serves")
     for name, server in told["servers"].items():
         assert server["start"]["problems"] == [], name
     assert told["servers"]["postgres"]["start"]["reads"]["ssl"] == "on"
@@ -99,7 +104,6 @@ def test_a_start_is_proved_and_leaves_nothing(real: RealHost, offered: dict[str,
 @pytest.fixture
 def mended(real: RealHost, offered: dict[str, str]) -> Iterator[None]:
     """After what was planted: that something differs, and the commands that reconcile it."""
-    assert judged(report(real), offered) == ()
     yield
     found = judged(report(real), offered)
     assert found
@@ -111,7 +115,10 @@ def test_a_file_that_would_not_survive_a_start_is_told(real: RealHost, offered: 
     (real.root / "etc/redis/tls.conf").write_text("# somebody's\n")
     (real.root / "etc/pgbouncer/tls.ini").write_text("client_tls_sslmode = require\nclient_tls_key_file = /nowhere\n")
     (real.root / "etc/postgres/conf.d/tls.conf").write_text("ssl = off\n")
-    told = report(real, "--restart")["servers"]
+    whole = report(real, "--restart")
+    outlook = starts(read_report(json.dumps(whole)))
+    assert outlook == {"postgres": "otherwise", "pgbouncer": "fails", "redis": "otherwise"}
+    told = whole["servers"]
     assert [told[name]["rendered"]["asVerified"] for name in told] == [False, False, False]
     assert told["redis"]["start"]["reads"] == {"port": "6379", "tls-port": "0"}
     assert "pgbouncer does not start" in told["pgbouncer"]["start"]["problems"][0]
@@ -149,25 +156,20 @@ def test_listeners_that_were_opened_are_told_and_closed_again(real: RealHost, of
         for key, value in closed.items():
             here[key] = value
             real.applied(here)
-        assert judged(report(real), here) == ()
         by_tls = "-p 6380 --tls --cacert /etc/ssl/internal/ca.crt "
         docker("exec", real.container("redis"), "sh", "-c", REDIS_CLI + by_tls + "CONFIG SET port 6379")
         rule = 'echo "host all all all trust" >>"$(psql -XAtU voiceai -c "SHOW hba_file")"'
         must("exec", "-e", "PGHOST=", real.container("postgres"), "sh", "-c", rule)
         must("exec", "-e", "PGHOST=", real.container("postgres"), "psql", "-U", "voiceai", "-c", RELOAD)
-        told: list[dict[str, tuple[str, str]]] = []
-
-        def opened() -> bool:
-            told.append({one.key: (one.declared, one.served) for one in judged(report(real), here)})
-            return len(told[-1]) == len(closed)
-
-        wait_until("both are told", opened, seconds=15)
-        assert told[-1] == {"POSTGRES_FORCE_SSL": ("on", "off"), "REDIS_FORCE_TLS": ("true", "false")}
-        reconciled(real, judged(report(real), here), here)
+        wait_until("both are told", lambda: len(judged(report(real), here)) == len(closed))
+        found = judged(report(real), here)
+        assert {one.key: (one.declared, one.served) for one in found} == {
+            "POSTGRES_FORCE_SSL": ("on", "off"),
+            "REDIS_FORCE_TLS": ("true", "false"),
+        }
+        reconciled(real, found, here)
     finally:
-        for key in closed:
-            here[key] = offered[key]
-            real.applied(here)
+        real.applied({**here, "REDIS_FORCE_TLS": "false"})
         real.applied(offered)
 
 
@@ -191,7 +193,6 @@ def test_a_setting_on_the_command_line_is_told_and_taken_out(real: RealHost, off
     reconciled(real, (found,), offered)
 
 
-@pytest.mark.usefixtures("mended")
 def test_an_old_certificate_that_is_served_is_told_by_its_fingerprint(
     real: RealHost, offered: dict[str, str], generations: dict[int, Generation], moto_server: SecretsManager
 ) -> None:

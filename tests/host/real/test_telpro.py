@@ -8,6 +8,7 @@ from lab import images
 from tests.host.issuing import Generation
 from tests.host.real.app_host import AppHost
 from tests.host.real.real_host import RealHost, must
+from tests.host.real.reporting import reported
 from tests.host.real.walking import OFF
 
 SIMPLE = "telpro-s3cret"
@@ -59,6 +60,13 @@ def test_the_ssl_build_flips_and_goes_back_where_its_restart_is_accepted(telpro:
     assert "was recreated and is healthy again after" in done.stderr
     assert telpro.sessions(redis=True)
     assert all(telpro.sessions(redis=True))
+    (told,) = reported(telpro.run, "--restart").apps
+    assert (told.kind, told.uses) == ("kamailio", ("redis",))
+    assert [replica.modes["REDIS_TLS_ENABLED"] for replica in told.replicas] == ["true"] * len(told.replicas)
+    assert told.sessions["redis"].tls == len(telpro.sessions(redis=True))
+    assert told.sessions["redis"].plaintext == 0
+    assert told.start is not None
+    assert told.start.dials == {"redis": "accepted"}
     telpro.applied(**ACCEPTED)
     assert not any(telpro.sessions(redis=True))
     assert telpro.env_file.read_bytes() == before
