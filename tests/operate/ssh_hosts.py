@@ -16,7 +16,10 @@ import yaml
 from tests.operate.pull_requests import EXAMPLE
 
 HOLDS = (0, "ok      plaintext is refused\n1\n")
-DOES_NOT = (4, "FAILED  Postgres serves the certificate\n  a server's log\nrevision 5 does not hold: another `certificate`\n")
+DOES_NOT = (
+    4,
+    "FAILED  Postgres serves the certificate\n  a server's log\nrevision 5 does not hold: another `certificate`\n",
+)
 BUSY = (5, "another update is under way\n")
 
 

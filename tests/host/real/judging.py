@@ -34,4 +34,10 @@ def reconciled(real: RealHost, found: tuple[Difference, ...], here: Mapping[str,
     for command in dict.fromkeys(one.reconcile for one in found):
         done = real.run("sh", "-c", command)
         assert done.returncode == 0, f"{command}: {done.stderr}"
-    wait_until("nothing differs", lambda: judged(report(real, "--restart"), here) == (), seconds=20)
+
+    def nothing_differs() -> bool:
+        left = judged(report(real, "--restart"), here)
+        print("left:", [(one.key, one.declared, one.served, one.why) for one in left])
+        return left == ()
+
+    wait_until("nothing differs", nothing_differs, seconds=60)
