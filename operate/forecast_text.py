@@ -140,7 +140,7 @@ def _first(found: Forecast, palette: Palette) -> Iterator[str]:
     age = _age(first.days, palette) or str
     yield from (age(line) for line in _indented(f"first to end: {name} {first.certificate.sha256[:12]}, {when}"))
     if first.breaks:
-        yield from _indented(f"then refuse it at their next login: {hop_words(first.breaks)}")
+        yield from _indented(f"then without an answer, from the next login on: {hop_words(first.breaks)}")
     else:
         yield from _indented("nothing breaks then: no hop verifies it yet")
     if first.unaware:
