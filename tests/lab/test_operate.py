@@ -42,10 +42,10 @@ def test_steps_taken_looked_at_and_taken_back_under_load_fail_no_request(walker:
         said = walked(walker, "next", "--to", "postgres 2", "--ssh-config", str(bastion))
         assert "database passes" in said
         what_is_served_otherwise_does_not_verify(walker)
-        assert "asked now" in walked(walker, "next", "--to", "postgres 4")
-        assert "nothing to do" in walked(walker, "next", "--to", "postgres 4")
+        assert "asked now" in walked(walker, "next", "--to", "postgres 3")
+        assert "nothing to do" in walked(walker, "next", "--to", "postgres 3")
         # Drift's own command is run under load as well.
-        look_and_reconcile(walker, tmp_path, postgres=4)
+        look_and_reconcile(walker, tmp_path, postgres=3)
         walked(walker, "back", "--to", "start")
     assert failures([], traffic.requests()) == []
     assert started(walker) == servers
