@@ -1,10 +1,14 @@
 """The order of the tests: the long ones first, so that no worker (`pytest -n`) is left alone with one at the end."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+# A run that was started in the background ignores SIGINT, and so would every command that a test means to interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _TESTS = Path(__file__).resolve().parent
 _ORDER = ("lab", "host/real", "proof", "engine", "host", "components", "unit")
