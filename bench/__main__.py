@@ -103,6 +103,7 @@ def second_up(walker: Walker) -> dict[str, Any]:
 def measure(lab: Lab, chosen: argparse.Namespace) -> tuple[dict[str, Any], list[Way]]:
     """Everything, once: the figures for the report, and both ways."""
     lab.up()
+    lab.leave_cores_to_servers()
     walker = Walker(lab)
     walker.to_start()
     ours = our_way(walker, chosen.rounds)

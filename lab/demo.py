@@ -35,6 +35,7 @@ def run(rounds: int) -> int:
     """Lab, rollout, table, `build/demo.json`. 1 when a request failed, else 0."""
     lab = Lab()
     lab.up()
+    lab.leave_cores_to_servers()
     walker = Walker(lab)
     walker.to_start()
     with Traffic(lab, "demo") as traffic:

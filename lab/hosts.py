@@ -41,9 +41,8 @@ from lab.layout import (
 _SPEC = "internal-tls.spec"
 # One that every inventory of the lab has, the proof's with one app too.
 _LOADS_HOST = "worker"
-# What stands on machines of its own elsewhere, app hosts' ssh sessions and Secrets Manager, shares the servers' cores
-# here: the eight of them weigh as much as one container (1024). The database host's updates compete as they do there.
-_ELSEWHERE = "128"
+# Of a container's 1024 cpu-shares: the eight that have machines of their own elsewhere weigh an eighth of one.
+_ELSEWHERE = "16"
 _BOOT_SECONDS = 120.0
 _PORT_ATTEMPTS = 3
 _KINDS = ("container", "network", "volume")
@@ -62,6 +61,14 @@ Recipe = Callable[[str], list[str]]
 def labels(layout: Layout) -> dict[str, str]:
     """The labels by which everything of this lab is found again."""
     return {LABEL_LAB: layout.name, LABEL_ID: layout.lab_id, LABEL_CHECKOUT: checkout_digest(layout.project)}
+
+
+def leave_cores_to_servers(layout: Layout) -> None:
+    """What has machines of its own elsewhere, app hosts' sessions and Secrets Manager, weighs little here.
+
+    The database host's updates go on competing with its servers, as they do there.
+    """
+    docker("update", "--cpu-shares", _ELSEWHERE, *map(layout.host, APP_HOSTS), layout.moto)
 
 
 def side_by_side(do: Callable[[Thing], object], things: Iterable[Thing]) -> None:
@@ -159,7 +166,7 @@ def _host(layout: Layout, subnet: IPv4Network, host: str, ports: dict[str, int],
         special = ["--env", f"LAB_FORWARDS={forwards}"]
     else:
         mounts.append(f"{layout.opt(host)}:/opt/{APP_OF[host]}")
-        special = ["--cap-add", "NET_ADMIN", "--cpu-shares", _ELSEWHERE]
+        special = ["--cap-add", "NET_ADMIN"]
     return [
         *("--hostname", host, "--stop-timeout", "5"),
         *network.attachment(layout, subnet, host, dns(host)),
@@ -185,7 +192,7 @@ def _load(layout: Layout, subnet: IPv4Network, spec: str) -> list[str]:
 
 def _moto(layout: Layout, subnet: IPv4Network, ports: dict[str, int], spec: str) -> list[str]:
     return [
-        *("--hostname", "moto", "--stop-timeout", "2", "--cpu-shares", _ELSEWHERE),
+        *("--hostname", "moto", "--stop-timeout", "2"),
         *network.attachment(layout, subnet, "moto", SECRETS_DNS),
         *containers.labels({**labels(layout), _SPEC: spec}),
         *("--publish", f"127.0.0.1:{ports[f'moto:{MOTO}']}:{MOTO}"),

@@ -79,6 +79,10 @@ class Lab:
         with held(self.layout.lock, what=f"the lab {self.name}"), self._progress("starting the apps"):
             hosts.side_by_side(partial(apps.start, self.layout), APP_HOSTS)
 
+    def leave_cores_to_servers(self) -> None:
+        """Before latencies are measured: what has machines of its own elsewhere weighs little on this one."""
+        hosts.leave_cores_to_servers(self.layout)
+
     def down(self) -> list[str]:
         """Remove the lab's containers, the servers' included, its network, volumes and folder; return what was removed.
 
