@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from operate.command import FORMAT
 from operate.differences import Declaration, Difference, Found
 from operate.evidence import Position, Seen
 from operate.palette import Palette
-from operate.survey import FORMAT, Unanswered
+from operate.survey import Unanswered
 from operate.table import wrapped
 
 
@@ -98,7 +99,7 @@ def found_plain(found: Found, unanswered: Sequence[Unanswered]) -> dict[str, Any
     return {
         "differences": [difference_plain(one) for one in found.differences],
         "unknown": [seen_plain(one) for one in found.unknown],
-        "unanswered": [{"host": one.host, "why": one.why, "todo": one.todo} for one in unanswered],
+        "unanswered": [one.to_plain() for one in unanswered],
     }
 
 
