@@ -73,7 +73,7 @@ def _under_way(look: Survey) -> Iterator[Unanswered]:
 def as_text(look: Survey, found: Found, unanswered: Sequence[Unanswered], palette: Palette) -> Iterator[str]:
     """The verdict first, then each of them."""
     yield f"{palette.strong(look.view.environment)}: {_verdict(look, found, unanswered, palette)}"
-    yield from (palette.doubtful(line) for line in wrapped(stack_line(look.declaration), first="  ", further="  "))
+    yield from wrapped(stack_line(look.declaration), palette.doubtful, first="  ", further="  ")
     yield from difference_lines(found.differences, palette)
     yield from section("not known", unknown_lines(found.unknown, palette), palette)
     yield from section("no answer", unanswered_lines(unanswered, palette), palette)
