@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from operate.hops import Hop, Offer
+from operate.hops import Hop, app_hop, broken
 from operate.outlook import Finding, Outlook, after_a_reboot
 from operate.remote import UPDATE
 from operate.running import Ways
-from operate.served import ABSENT, RUNNING, App, Collector, Replica, Start
+from operate.served import ABSENT, App, Collector, Replica, Start
 from operate.server_start import wanted
 from rollout.declared import Declared
 from rollout.steps import variable_of
@@ -39,7 +39,7 @@ def app_outlooks(
         return
     contract = declared.apps.get(app.name)
     start_it = f"cd {contract.directory if contract else 'its directory'} && docker compose up --detach"
-    down = all(replica.state != RUNNING for replica in app.replicas)
+    down = all(not replica.running for replica in app.replicas)
     for replica in app.replicas:
         findings = [
             *_of_state(replica, own if down else (), start_it),
@@ -66,7 +66,7 @@ def _of_state(replica: Replica, hops: tuple[Hop, ...], start_it: str) -> Iterato
             would=f"{replica.service} has no container; it will start with what its env file says",
             mend=f"{start_it} {replica.service}",
         )
-    elif replica.state != RUNNING:
+    elif not replica.running:
         yield Finding(
             weight="fails",
             tried=f"docker: {replica.container} is {replica.state}",
@@ -110,7 +110,7 @@ def _of_file(
         now, then = (modes.get(name) or variable_of(key).initial for modes in (replica.modes, file.modes))
         if now == then:
             continue
-        lost = _lost(track, key, then, wanted(settings, _SERVER_OF[track]), own)
+        lost = _lost(key, then, settings, own)
         yield Finding(
             weight="fails" if lost else "otherwise",
             tried=f"{file.path} against the environment of its container",
@@ -120,18 +120,12 @@ def _of_file(
         )
 
 
-def _lost(track: str, key: str, then: str, offer: Offer, own: tuple[Hop, ...]) -> tuple[Hop, ...]:
-    """The app's hop where the server does not take what it would dial by then."""
-    values = variable_of(key).values
-    if then not in values:
-        return tuple(hop for hop in own if hop.server == _SERVER_OF[track])
-    needs = "plaintext" if then == values[0] else "any" if then == "prefer" else "tls"
-    return tuple(
-        hop
-        for hop in own
-        if hop.server == _SERVER_OF[track]
-        and ((needs == "plaintext" and offer.plaintext is False) or (needs == "tls" and offer.tls is False))
-    )
+def _lost(key: str, then: str, settings: Mapping[str, str], own: tuple[Hop, ...]) -> tuple[Hop, ...]:
+    """The app's hop where its server does not take what it would dial by then."""
+    hop = app_hop(key, then)
+    if then in variable_of(key).values and not broken((hop,), hop.server, wanted(settings, hop.server)):
+        return ()
+    return tuple(one for one in own if one.server == hop.server)
 
 
 def _proof(start: Start | None) -> str:
@@ -139,7 +133,7 @@ def _proof(start: Start | None) -> str:
 
 
 def _modes(app: App, replica: Replica) -> str:
-    if replica.state not in (RUNNING, ABSENT):
+    if not replica.running and replica.state != ABSENT:
         return f"it is {replica.state}"
     words = [_mode(app, track, replica) for track in app.uses]
     return ", ".join(words)
@@ -147,7 +141,7 @@ def _modes(app: App, replica: Replica) -> str:
 
 def _mode(app: App, track: str, replica: Replica) -> str:
     name = _VARIABLE_OF[track]
-    modes = replica.modes if replica.state == RUNNING else (app.env_file.modes if app.env_file else {})
+    modes = replica.modes if replica.running else (app.env_file.modes if app.env_file else {})
     found = modes.get(name) or variable_of(f"apps.{app.name}.{name}").initial
     if track == "postgres":
         return f"pgbouncer {found}"
@@ -158,7 +152,7 @@ def collector_outlook(host: str, collector: Collector, every: tuple[Hop, ...], w
     """The collector's start."""
     own = tuple(hop for hop in every if hop.server == "redis" and not hop.app)
     findings: list[Finding] = []
-    if collector.state != RUNNING:
+    if not collector.running:
         findings.append(
             Finding(
                 weight="fails",

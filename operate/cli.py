@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from operate import check, drift, forecast, markdown, stacks, status, take, verify
+from operate.command import Commands, add_command, bad_input
 from operate.errors import BadInput
 from operate.palette import palette_for
 from operate.source import read_pair
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with _ended_by_signals():
             return int(chosen.run(chosen))
+    except BadInput as error:
+        return bad_input(chosen, error)
     except KeyboardInterrupt:
         _say(f"operate {chosen.command}: interrupted")
         return 130
@@ -96,14 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "check",
-        help="what step a pull request is, or why it is refused",
-        description=_CHECK,
-        epilog=_AFTER,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _add_check(commands: Commands) -> None:
+    summary = "what step a pull request is, or why it is refused"
+    parser = add_command(commands, "check", _check, summary=summary, description=_CHECK, epilog=_AFTER)
     parser.add_argument("base", metavar="BASE", help="the version before")
     parser.add_argument("head", metavar="HEAD", help="the version after")
     parser.add_argument(
@@ -125,7 +123,6 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="as JSON")
     form.add_argument("--markdown", action="store_true", help="as Markdown, for a comment or a job summary")
-    parser.set_defaults(run=_check)
 
 
 def _check(chosen: argparse.Namespace) -> int:

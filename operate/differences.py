@@ -11,13 +11,13 @@ Each difference is told once, at the layer where it arises, so that its command 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from operate.evidence import NEVER, Seen, seen
 from operate.remote import UPDATE
-from operate.running import Line, Ways, of_running
-from operate.served import HostRecord, HostReport
+from operate.running import Line, Ways, done_here, of_running
+from operate.served import HostRecord, HostReport, Interrupted
 from operate.stacks import Stack, apart
 from rollout.declared import Declared, HostSpec
 from rollout.ledger import last_confirmed, unconfirmed_hosts
@@ -45,10 +45,7 @@ class Difference:
     @property
     def there(self) -> bool:
         """Whether it is done on the host; else in the project's folder."""
-        return not self.reconcile.startswith(_HERE)
-
-
-_HERE = ("pulumi ", "python -m operate ", "see hosts.")
+        return not done_here(self.reconcile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +97,9 @@ def find(declaration: Declaration, reports: Mapping[str, HostReport]) -> Found:
     found = [*_of_stack(declaration)]
     unknown: list[Seen] = []
     for host, report in judged.items():
-        found += _of_host(declaration, host, report)
-        unknown += [one for one in seen(host, report) if not one.known and one.by != "absent"]
+        readings = seen(host, report)
+        found += _of_host(declaration, host, report, readings)
+        unknown += [one for one in readings if not one.known and one.by != "absent"]
     return Found(differences=tuple(found), unknown=tuple(unknown))
 
 
@@ -143,7 +141,7 @@ def _of_stack(declaration: Declaration) -> Iterator[Difference]:
         )
 
 
-def _of_host(declaration: Declaration, host: str, report: HostReport) -> Iterator[Difference]:
+def _of_host(declaration: Declaration, host: str, report: HostReport, readings: Sequence[Seen]) -> Iterator[Difference]:
     record = report.record
     if record is None:
         yield from _never(declaration, host)
@@ -160,8 +158,10 @@ def _of_host(declaration: Declaration, host: str, report: HostReport) -> Iterato
             reconcile=f"see hosts.{host}.address in the config",
         )
         return
-    yield from _interrupted(host, report)
+    spec = declared.hosts.get(host)
+    ways = ways_of(declaration.stack, spec, record)
     if report.interrupted:
+        yield _interrupted(host, report.interrupted, ways)
         # What else differs is known once that is put back.
         return
     if record.edited:
@@ -177,11 +177,9 @@ def _of_host(declaration: Declaration, host: str, report: HostReport) -> Iterato
     yield from _by_hand(declaration, host, report)
     if report.problem:
         yield _one(host, ("host", "containers", "found", "not found", report.problem, f"{UPDATE} --status"))
-    spec = declared.hosts.get(host)
-    ways = ways_of(declaration.stack, spec, record)
     # A deployment of the site's own does as the site says until PREPARED gives it the places that later steps need.
     alone = spec is not None and spec.deployment is not None and record.settings.get(PREPARED) == "off"
-    for line in of_running(report, seen(host, report), ways, servers=not alone):
+    for line in of_running(report, readings, ways, servers=not alone):
         yield _one(host, line)
 
 
@@ -217,18 +215,15 @@ def _never(declaration: Declaration, host: str) -> Iterator[Difference]:
     )
 
 
-def _interrupted(host: str, report: HostReport) -> Iterator[Difference]:
-    change = report.interrupted
-    if change is None:
-        return
-    yield Difference(
+def _interrupted(host: str, change: Interrupted, ways: Ways) -> Difference:
+    return Difference(
         host=host,
         hop="host",
         key=change.changes or "update",
         declared="ended",
         served="interrupted",
         why=f"an update by {change.who or 'somebody'}, begun {change.since or 'some time ago'}, was cut off",
-        reconcile=f"{_UNEDIT} && {_MEND}" if report.record and report.record.edited else _MEND,
+        reconcile=ways.mend,
     )
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
 
+from operate.command import Commands, add_command, show
 from operate.differences import Found, find
-from operate.errors import BadInput
 from operate.findings import (
     difference_lines,
     found_plain,
@@ -19,8 +16,8 @@ from operate.findings import (
     unanswered_lines,
     unknown_lines,
 )
-from operate.palette import Palette, palette_for
-from operate.survey import Survey, Unanswered, add_options, bad_input, survey, view_of
+from operate.palette import Palette
+from operate.survey import Survey, Unanswered, add_options, survey, view_of
 from operate.table import wrapped
 
 EXIT_DIFFERS = 1
@@ -47,36 +44,20 @@ examples:
 """
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Adds the command."""
-    parser = commands.add_parser(
-        "drift",
-        help="only what is served otherwise than declared, each with the command that reconciles it",
-        description=_HELP,
-        epilog=_AFTER,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    summary = "only what is served otherwise than declared, each with the command that reconciles it"
+    parser = add_command(commands, "drift", run, summary=summary, description=_HELP, epilog=_AFTER)
     add_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
     """The command; returns its exit code."""
-    try:
-        look = survey(view_of(chosen), restart=True)
-    except BadInput as error:
-        return bad_input("drift", error, as_json=chosen.json)
+    look = survey(view_of(chosen), restart=True)
     found = find(look.declaration, look.reports)
     unanswered = (*look.unanswered, *_under_way(look))
-    if chosen.json:
-        plain = {
-            **head("drift", look.view.environment, look.declaration),
-            **found_plain(found, unanswered),
-        }
-        print(json.dumps(plain, indent=2, ensure_ascii=False))
-    else:
-        print("\n".join(as_text(look, found, unanswered, palette_for(sys.stdout, os.environ))))
-    sys.stdout.flush()
+    plain = {**head("drift", look.view.environment, look.declaration), **found_plain(found, unanswered)}
+    show(chosen, plain, lambda palette: as_text(look, found, unanswered, palette))
     if found.differences:
         return EXIT_DIFFERS
     return EXIT_UNKNOWN if unanswered or found.unknown or look.declaration.known is None else 0
@@ -92,7 +73,7 @@ def _under_way(look: Survey) -> Iterator[Unanswered]:
 def as_text(look: Survey, found: Found, unanswered: Sequence[Unanswered], palette: Palette) -> Iterator[str]:
     """The verdict first, then each of them."""
     yield f"{palette.strong(look.view.environment)}: {_verdict(look, found, unanswered, palette)}"
-    yield from (palette.doubtful(line) for line in wrapped(stack_line(look.declaration), first="  ", further="  "))
+    yield from wrapped(stack_line(look.declaration), palette.doubtful, first="  ", further="  ")
     yield from difference_lines(found.differences, palette)
     yield from section("not known", unknown_lines(found.unknown, palette), palette)
     yield from section("no answer", unanswered_lines(unanswered, palette), palette)

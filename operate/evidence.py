@@ -83,6 +83,11 @@ def hosts_of(key: str, declared: Declared) -> tuple[str, ...]:
     return tuple(name for name, spec in declared.hosts.items() if not roles or roles & set(spec.roles))
 
 
+def not_seen(host: str, hop: str, key: str, unasked: Mapping[str, str]) -> Seen:
+    """A variable that no report shows; `unasked` maps hosts that gave no answer to the reason."""
+    return Seen(host=host, hop=hop, key=key, value="", by="", why=unasked.get(host, NEVER))
+
+
 def seen(host: str, report: HostReport) -> tuple[Seen, ...]:
     """What the host shows of each variable that its record has; () where it has no record."""
     return tuple(_seen(host, report))
@@ -192,7 +197,7 @@ def _of_collector(host: str, key: str, collector: Collector, redis: Server | Non
     def is_(value: str, by: By, why: str = "") -> Seen:
         return Seen(host=host, hop=COLLECTOR, key=key, value=value, by=by, why=why)
 
-    if collector.state != "running":
+    if not collector.running:
         return is_("", "absent", f"{collector.container} is {collector.state}")
     insecure = collector.runs_with.get("REDIS_TLS_INSECURE", "")
     if insecure not in ("true", "false"):
@@ -223,7 +228,7 @@ def _of_app(host: str, key: str, app: App) -> Seen:
 
     if app.problem:
         return is_("", "", app.problem)
-    running = [replica for replica in app.replicas if replica.state == "running"]
+    running = [replica for replica in app.replicas if replica.running]
     if not running:
         states = ", ".join(f"{one.service} is {one.state}" for one in app.replicas) or "it has no replica"
         return is_("", "absent", f"{app.name} does not run here: {states}")
@@ -236,8 +241,7 @@ def _of_app(host: str, key: str, app: App) -> Seen:
     apart = (
         "; ".join(f"{service} runs with {one}" for service, one in found.items()) if len({*found.values()}) > 1 else ""
     )
-    track = "redis" if variable_of(key).uses == "redis" else "postgres"
-    sessions = app.sessions.get(track)
+    sessions = app.sessions.get(variable_of(key).uses)
     if sessions is None or sessions.tls is None or sessions.plaintext is None:
         return is_(value, "word", apart or (sessions.unknown if sessions else "") or "its sessions are not known")
     counted = f"{sessions.tls} sessions in TLS, {sessions.plaintext} in plaintext"
@@ -296,5 +300,4 @@ def _missing(
     told = {one.host for one in by_key.get(stage.key, ())}
     for host in hosts_of(stage.key, declared):
         if host not in told:
-            why = unasked.get(host, NEVER)
-            yield Seen(host=host, hop=hop_of(stage.key), key=stage.key, value="", by="", why=why)
+            yield not_seen(host, hop_of(stage.key), stage.key, unasked)

@@ -5,40 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from operate.command import FORMAT
 from operate.differences import Declaration, Difference, Found
 from operate.evidence import Position, Seen
 from operate.palette import Palette
-from operate.survey import FORMAT, Unanswered
+from operate.survey import Unanswered
 from operate.table import wrapped
+
+SOON_DAYS = 30
+"""A certificate that ends within so many days is coloured; no exit code counts it."""
 
 
 def difference_lines(differences: Sequence[Difference], palette: Palette) -> Iterator[str]:
     """Each with its reason and its command."""
     for one in differences:
         where = f"{one.host}  {one.hop}  " if one.host else f"{one.hop}  "
-        yield from _painted(f"{where}{one.key}: declared {one.declared}, served {one.served}", palette)
-        yield from (palette.faint(line) for line in wrapped(one.why, first="      ", further="      "))
-        # Not wrapped: it is to be copied.
-        yield f"      {palette.faint('on ' + one.host + ':' if one.there else 'here:')} {palette.strong(one.reconcile)}"
+        what = f"{where}{one.key}: declared {one.declared}, served {one.served}"
+        yield from wrapped(what, palette.bad, first="  ✗ ", further="      ")
+        yield from wrapped(one.why, palette.faint, first="      ", further="      ")
+        yield command_line(one.host if one.there else "", one.reconcile, palette)
 
 
-def _painted(text: str, palette: Palette) -> Iterator[str]:
-    first, *more = wrapped(text, first="  ✗ ", further="      ")
-    yield palette.bad(first)
-    yield from (palette.bad(line) for line in more)
+def command_line(host: str, command: str, palette: Palette) -> str:
+    """What mends, on its host or ("") here. Not wrapped: it is to be copied."""
+    return f"      {palette.faint(f'on {host}:' if host else 'here:')} {palette.strong(command)}"
 
 
 def unknown_lines(unknown: Sequence[Seen], palette: Palette) -> Iterator[str]:
     """What could not be told, and why."""
     for one in unknown:
         text = f"{one.host}  {one.hop}  {one.key}: {one.why}"
-        yield from (palette.doubtful(line) for line in wrapped(text, first="  ? ", further="      "))
+        yield from wrapped(text, palette.doubtful, first="  ? ", further="      ")
 
 
 def unanswered_lines(unanswered: Sequence[Unanswered], palette: Palette) -> Iterator[str]:
     """Each with what to do."""
     for one in unanswered:
-        yield from (palette.bad(line) for line in wrapped(f"{one.host}  {one.why}", first="  ! ", further="      "))
+        yield from wrapped(f"{one.host}  {one.why}", palette.bad, first="  ! ", further="      ")
         if one.todo:
             yield from wrapped(one.todo, first="      ", further="      ")
 
@@ -98,7 +101,7 @@ def found_plain(found: Found, unanswered: Sequence[Unanswered]) -> dict[str, Any
     return {
         "differences": [difference_plain(one) for one in found.differences],
         "unknown": [seen_plain(one) for one in found.unknown],
-        "unanswered": [{"host": one.host, "why": one.why, "todo": one.todo} for one in unanswered],
+        "unanswered": [one.to_plain() for one in unanswered],
     }
 
 

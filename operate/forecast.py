@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from operate.errors import BadInput
+from operate.command import Commands, add_command, show
 from operate.findings import head
 from operate.forecast_text import as_text
 from operate.forecasting import Forecast, forecast
-from operate.palette import palette_for
-from operate.survey import Survey, add_options, bad_input, survey, view_of
+from operate.survey import Survey, add_options, survey, view_of
 from rollout.declared import Declared
-from rollout.ledger import last_confirmed
 
 EXIT_WOULD_NOT, EXIT_NOT_ALL_ASKED = 1, 3
 
@@ -40,33 +35,20 @@ examples:
 """
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Adds the command."""
-    parser = commands.add_parser(
-        "forecast",
-        help="would a restart still serve, and what expires first",
-        description=_WHAT,
-        epilog=_AFTER,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    summary = "would a restart still serve, and what expires first"
+    parser = add_command(commands, "forecast", run, summary=summary, description=_WHAT, epilog=_AFTER)
     add_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
     """The command; returns its exit code."""
-    try:
-        asked = survey(view_of(chosen), restart=True)
-    except BadInput as error:
-        return bad_input("forecast", error, as_json=chosen.json)
+    asked = survey(view_of(chosen), restart=True)
     found = forecast(_declared(asked), asked.reports, now=datetime.now(UTC), stack=asked.view.stack)
     code = exit_code(found, asked)
-    if chosen.json:
-        print(json.dumps(to_plain(found, asked, code), indent=2, ensure_ascii=False))
-    else:
-        lines = as_text(found, asked.view.environment, asked.unanswered, palette_for(sys.stdout, os.environ))
-        print("\n".join(lines))
-    sys.stdout.flush()
+    environment, silent = asked.view.environment, asked.unanswered
+    show(chosen, to_plain(found, asked, code), lambda palette: as_text(found, environment, silent, palette))
     return code
 
 
@@ -83,11 +65,10 @@ def to_plain(found: Forecast, asked: Survey, code: int) -> dict[str, Any]:
         **head("forecast", asked.view.environment, asked.declaration),
         "code": code,
         **found.to_plain(),
-        "unanswered": [{"host": one.host, "why": one.why, "todo": one.todo} for one in asked.unanswered],
+        "unanswered": [one.to_plain() for one in asked.unanswered],
     }
 
 
 def _declared(asked: Survey) -> Declared:
     """What every host has confirmed; what the file declares where there is no such record to be read."""
-    known = asked.declaration.known
-    return last_confirmed(known.record, known.receipts) if known and known.record else asked.declaration.file
+    return asked.declaration.confirmed or asked.declaration.file

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from operate.expiry import Expiry
-from operate.findings import section, unanswered_lines
+from operate.findings import SOON_DAYS, command_line, section, unanswered_lines
 from operate.forecasting import Forecast
 from operate.hops import Hop
 from operate.outlook import Finding, Outlook, Verdict
 from operate.palette import PLAIN, Palette
 from operate.survey import Unanswered
 from operate.table import Cell, Paint, plain, table, wrapped
-
-SOON_DAYS = 30
-"""A certificate that ends within so many days is coloured; the exit code does not count it."""
 
 _WORDS: dict[Verdict, str] = {"serves": "serves", "otherwise": "OTHERWISE", "fails": "FAILS", "unknown": "not known"}
 
@@ -76,13 +73,11 @@ def _findings(found: Forecast, weights: Sequence[str], palette: Palette) -> Iter
             finding.weight, ("✗", palette.bad)
         )
         text = f"{host}  {', '.join(containers)}: {finding.would}"
-        yield from (paint(line) for line in wrapped(text, first=f"  {sign} ", further="      "))
+        yield from wrapped(text, paint, first=f"  {sign} ", further="      ")
         if finding.hops:
             yield from wrapped(f"then without an answer: {hop_words(finding.hops)}", first="      ", further="      ")
-        tried = wrapped(f"tried: {finding.tried}", first="      ", further="      ")
-        yield from (palette.faint(line) for line in tried)
-        # Not wrapped: it is to be copied.
-        yield f"      {palette.faint('here:' if finding.here else f'on {host}:')} {palette.strong(finding.mend)}"
+        yield from wrapped(f"tried: {finding.tried}", palette.faint, first="      ", further="      ")
+        yield command_line("" if finding.here else host, finding.mend, palette)
 
 
 def hop_words(every: Iterable[Hop]) -> str:
@@ -92,7 +87,7 @@ def hop_words(every: Iterable[Hop]) -> str:
 
 def _silent(found: Forecast, palette: Palette) -> Iterator[str]:
     for host, why in found.silent.items():
-        yield from (palette.doubtful(line) for line in wrapped(f"{host}  {why}", first="  ? ", further="      "))
+        yield from wrapped(f"{host}  {why}", palette.doubtful, first="  ? ", further="      ")
 
 
 def _certificates(found: Forecast, palette: Palette) -> Iterator[str]:
@@ -148,7 +143,7 @@ def _first(found: Forecast, palette: Palette) -> Iterator[str]:
     if first.kind == "CA":
         yield from _indented("a reissue keeps the CA: another one has to be planned before that day")
     else:
-        yield f"      {palette.faint('here:')} {palette.strong(found.reissue)}"
+        yield command_line("", found.reissue, palette)
 
 
 def _indented(text: str) -> list[str]:

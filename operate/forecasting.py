@@ -12,6 +12,7 @@ from typing import Any
 
 from operate.app_start import app_outlooks, collector_outlook
 from operate.differences import ways_of
+from operate.evidence import NEVER
 from operate.expiry import Expiry, expiries
 from operate.hops import Hop, hops, in_force
 from operate.outlook import Outlook
@@ -77,7 +78,7 @@ def forecast(declared: Declared, reports: Mapping[str, HostReport], *, now: date
 
 def _silent(report: HostReport) -> str:
     if report.record is None:
-        return "nothing was verified on this host yet: it has no step to lose"
+        return f"{NEVER}: it has no step to lose"
     return report.problem
 
 

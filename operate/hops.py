@@ -68,14 +68,19 @@ def hops(declared: Declared, settings: Mapping[str, str]) -> tuple[Hop, ...]:
 
 def _hops(declared: Declared, settings: Mapping[str, str]) -> Iterator[Hop]:
     yield _database_hop(SERVER_LEG, "", "postgres", settings["PGBOUNCER_SERVER_TLS_SSLMODE"])
-    for key in settings:
-        if app_of(key) and variable_of(key).uses == "postgres":
-            yield _database_hop(hop_of(key), app_of(key), "pgbouncer", settings[key])
-    for key in settings:
-        if app_of(key) and variable_of(key).uses == "redis":
-            yield _redis_hop(hop_of(key), app_of(key), settings[key])
+    for track in ("postgres", "redis"):
+        for key in settings:
+            if app_of(key) and variable_of(key).uses == track:
+                yield app_hop(key, settings[key])
     if any("otel" in host.roles for host in declared.hosts.values()):
         yield _redis_hop(COLLECTOR, "", settings["REDIS_TLS_ENABLED"])
+
+
+def app_hop(key: str, value: str) -> Hop:
+    """An app's hop where its step variable has this value."""
+    if variable_of(key).uses == "postgres":
+        return _database_hop(hop_of(key), app_of(key), "pgbouncer", value)
+    return _redis_hop(hop_of(key), app_of(key), value)
 
 
 def _database_hop(name: str, app: str, server: str, mode: str) -> Hop:

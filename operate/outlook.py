@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from operate.hops import Hop
+from operate.running import done_here
 
 Verdict = Literal["serves", "otherwise", "fails", "unknown"]
 Weight = Literal["note", "unknown", "otherwise", "fails"]
@@ -33,7 +34,7 @@ class Finding:
     @property
     def here(self) -> bool:
         """Whether `mend` is done in the project's folder; else on the host."""
-        return self.mend.startswith(("pulumi ", "python -m operate "))
+        return done_here(self.mend)
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON-like data."""

@@ -20,7 +20,7 @@ from operate.evidence import (
     collector_sessions,
     hop_of,
     hosts_of,
-    seen,
+    not_seen,
 )
 from operate.served import Client, Handshake, HostReport, Server, Verdict
 from rollout.steps import SERVER_ROLES, app_of
@@ -123,19 +123,26 @@ class Clients:
 def hops(
     declaration: Declaration,
     reports: Mapping[str, HostReport],
+    readings: Iterable[Seen],
     hosts: Sequence[str],
     unasked: Mapping[str, str],
     now: datetime,
 ) -> tuple[Hop, ...]:
     """Every hop of these hosts as the file has them, server by server, each with its apps."""
-    readings = {(one.host, one.hop, one.key): one for host, report in reports.items() for one in seen(host, report)}
+    seen = {(one.host, one.hop, one.key): one for one in readings}
+    confirmed = declaration.confirmed
     found = []
     for hop, keys in _hops(declaration):
         for host in dict.fromkeys(host for key in keys for host in _on(hop, key, declaration)):
             if host not in hosts:
                 continue
             variables = tuple(
-                _variable(declaration, key, readings.get((host, hop, key)) or _unknown(host, hop, key, unasked))
+                Variable(
+                    key=key,
+                    declared=declaration.file.settings[key],
+                    confirmed=confirmed.settings.get(key, "") if confirmed else "",
+                    seen=seen.get((host, hop, key)) or not_seen(host, hop, key, unasked),
+                )
                 for key in keys
             )
             found.append(_hop(hop, host, variables, reports.get(host), now))
@@ -158,20 +165,6 @@ def _on(hop: str, key: str, declaration: Declaration) -> Iterator[str]:
         roles = declaration.file.hosts[host].roles
         if not (hop == COLLECTOR and "otel" not in roles) and not (hop == REDIS and "redis" not in roles):
             yield host
-
-
-def _unknown(host: str, hop: str, key: str, unasked: Mapping[str, str]) -> Seen:
-    return Seen(host=host, hop=hop, key=key, value="", by="", why=unasked.get(host, NEVER))
-
-
-def _variable(declaration: Declaration, key: str, reading: Seen) -> Variable:
-    confirmed = declaration.confirmed
-    return Variable(
-        key=key,
-        declared=declaration.file.settings[key],
-        confirmed=confirmed.settings.get(key, "") if confirmed else "",
-        seen=reading,
-    )
 
 
 def _hop(hop: str, host: str, variables: tuple[Variable, ...], report: HostReport | None, now: datetime) -> Hop:
@@ -272,6 +265,6 @@ def _notes(report: HostReport) -> Iterator[str]:
     for app in report.apps:
         if app.problem:
             yield f"{app.name}: {app.problem}"
-        stopped = [f"{one.service} is {one.state}" for one in app.replicas if one.state != "running"]
+        stopped = [f"{one.service} is {one.state}" for one in app.replicas if not one.running]
         if stopped:
             yield f"{app.name}: {', '.join(stopped)}"

@@ -20,7 +20,7 @@ from operate.evidence import (
     collector_sessions,
     hop_of,
 )
-from operate.served import App, Certificate, Client, Collector, HostRecord, HostReport, Server
+from operate.served import RUNNING, App, Certificate, Client, Collector, HostRecord, HostReport, Server
 from rollout.steps import GENERATION, app_of, variable_of
 
 Line = tuple[str, str, str, str, str, str]
@@ -28,6 +28,14 @@ Line = tuple[str, str, str, str, str, str]
 
 _HOP = {"postgres": POSTGRES, "pgbouncer": CLIENT_LEG, "redis": REDIS}
 _COMMAND_LINE = "command line"
+
+
+_HERE = ("pulumi ", "python -m operate ", "see hosts.")
+
+
+def done_here(command: str) -> bool:
+    """Whether what mends is done in the project's folder; else on the host."""
+    return command.startswith(_HERE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +93,7 @@ def _server(
 ) -> Iterator[Line]:
     hop = _HOP.get(server.role, server.role)
     if not server.running:
-        yield hop, server.container, "running", server.state, "it does not run", ways.mend
+        yield hop, server.container, RUNNING, server.state, "it does not run", ways.mend
         return
     if server.error:
         look = f"docker logs --tail 50 {server.container}"
@@ -255,8 +263,8 @@ def client_words(client: Client) -> str:
 
 
 def _collector(collector: Collector, record: HostRecord, readings: Sequence[Seen], ways: Ways) -> Iterator[Line]:
-    if collector.state != "running":
-        yield COLLECTOR, collector.container, "running", collector.state, "it does not run", ways.mend
+    if not collector.running:
+        yield COLLECTOR, collector.container, RUNNING, collector.state, "it does not run", ways.mend
         return
     differs = [one for one in readings if one.hop == COLLECTOR and one.known and one.value != record.settings[one.key]]
     for one in differs:
@@ -285,7 +293,7 @@ def _app_mend(app: App, one: Seen, ways: Ways) -> str:
     values, name = variable_of(one.key).values, one.key.rpartition(".")[2]
     if one.by != "wire" or one.value in {replica.modes.get(name, "") or values[0] for replica in app.replicas}:
         return ways.mend
-    sessions = app.sessions.get("redis" if variable_of(one.key).uses == "redis" else "postgres")
+    sessions = app.sessions.get(variable_of(one.key).uses)
     if sessions and sessions.url_sslmode:
         return f"take sslmode={sessions.url_sslmode} out of its database URL, then restart {app.name}"
     return f"docker logs --tail 50 {app.replicas[0].container}"

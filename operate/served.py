@@ -155,6 +155,11 @@ class Collector:
     why: str
     start: Start | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether its container runs."""
+        return self.state == RUNNING
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
@@ -167,6 +172,11 @@ class Replica:
     started_at: str
     restart_policy: str
     modes: Mapping[str, str]
+
+    @property
+    def running(self) -> bool:
+        """Whether its container runs."""
+        return self.state == RUNNING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

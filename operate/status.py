@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 from datetime import UTC, datetime
 
-from operate.errors import BadInput
-from operate.palette import palette_for
+from operate.command import Commands, add_command, show
 from operate.status_view import as_text, status_of
-from operate.survey import add_options, bad_input, survey, view_of
+from operate.survey import add_options, survey, view_of
 
 _HELP = """\
 Where the environment stands on the wire: for each host and hop what is declared, confirmed and served (from handshakes
@@ -31,28 +27,15 @@ examples:
 """
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Adds the command."""
-    parser = commands.add_parser(
-        "status",
-        help="where it stands on the wire, who is connected how, and what differs",
-        description=_HELP,
-        epilog=_AFTER,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    summary = "where it stands on the wire, who is connected how, and what differs"
+    parser = add_command(commands, "status", run, summary=summary, description=_HELP, epilog=_AFTER)
     add_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
     """The command; returns its exit code."""
-    try:
-        found = status_of(survey(view_of(chosen)), datetime.now(UTC))
-    except BadInput as error:
-        return bad_input("status", error, as_json=chosen.json)
-    if chosen.json:
-        print(json.dumps(found.to_plain(), indent=2, ensure_ascii=False))
-    else:
-        print("\n".join(as_text(found, palette_for(sys.stdout, os.environ))))
-    sys.stdout.flush()
+    found = status_of(survey(view_of(chosen)), datetime.now(UTC))
+    show(chosen, found.to_plain(), lambda palette: as_text(found, palette))
     return 0

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from operate.differences import Found, find
-from operate.evidence import FILES, Position, positions, seen
+from operate.evidence import FILES, Position, Seen, positions, seen
 from operate.findings import (
+    SOON_DAYS,
     difference_lines,
     found_plain,
     head,
@@ -27,15 +28,13 @@ from operate.survey import Survey
 from operate.table import Cell, Paint, plain, table, wrapped
 from rollout.steps import rank
 
-_SOON_DAYS = 30
-"""A certificate that ends within these many days is shown as bad."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """All that is shown."""
 
     survey: Survey
+    readings: tuple[Seen, ...]
     positions: tuple[Position, ...]
     hops: tuple[Hop, ...]
     clients: tuple[Clients, ...]
@@ -57,12 +56,13 @@ class Status:
 def status_of(survey: Survey, now: datetime) -> Status:
     """Judges what was found."""
     unasked = survey.unasked
-    readings = [one for host, report in survey.reports.items() for one in seen(host, report)]
+    readings = tuple(one for host, report in survey.reports.items() for one in seen(host, report))
     asked = [host.name for host in survey.view.hosts]
     return Status(
         survey=survey,
+        readings=readings,
         positions=positions(survey.declaration.file, readings, unasked),
-        hops=hops(survey.declaration, survey.reports, asked, unasked, now),
+        hops=hops(survey.declaration, survey.reports, readings, asked, unasked, now),
         clients=clients(survey.reports),
         found=find(survey.declaration, survey.reports),
         notes=notes(survey.reports),
@@ -76,7 +76,7 @@ def as_text(status: Status, palette: Palette) -> Iterator[str]:
     named = environment if environment == declaration.stack else f"{environment} (stack {declaration.stack})"
     places = "; ".join(_place(one, palette) for one in status.positions)
     yield f"{palette.strong(named)}: {places}"
-    yield from (palette.doubtful(line) for line in wrapped(stack_line(declaration), first="  ", further="  "))
+    yield from wrapped(stack_line(declaration), palette.doubtful, first="  ", further="  ")
     yield palette.faint(f"  {_files(status)}")
     yield ""
     yield from table([_HEADS, *(_row(hop, palette) for hop in status.hops)], cut=1)
@@ -84,7 +84,7 @@ def as_text(status: Status, palette: Palette) -> Iterator[str]:
     if any(hop.variables[0].seen.by == "word" for hop in status.hops):
         yield palette.faint("  * the program's own word: no session shows it just now")
     for host, text in status.notes:
-        yield from (palette.doubtful(line) for line in wrapped(f"{host}: {text}", first="  ", further="    "))
+        yield from wrapped(f"{host}: {text}", palette.doubtful, first="  ", further="    ")
     yield from section("clients", _client_lines(status.clients, palette), palette)
     count = len(status.found.differences)
     title = f"{count} difference{'' if count == 1 else 's'}"
@@ -106,12 +106,7 @@ def _files(status: Status) -> str:
     settings = status.survey.declaration.file.settings
     parts = []
     for key in ("PREPARED", "CERTIFICATE_GENERATION"):
-        found = [
-            one
-            for host, report in status.survey.reports.items()
-            for one in seen(host, report)
-            if one.key == key and one.hop == FILES
-        ]
+        found = [one for one in status.readings if one.key == key and one.hop == FILES]
         same = sum(one.value == settings[key] for one in found)
         parts.append(f"{key}={settings[key]} on {same} of {len(found)} hosts")
     asked, answered = len(status.survey.view.hosts), len(status.survey.reports)
@@ -154,7 +149,7 @@ def _row(hop: Hop, palette: Palette) -> tuple[Cell, ...]:
         (short(certificate.serial), None if hop.served and hop.served.verified else palette.bad)
         if certificate
         else plain(""),
-        ("" if days is None else str(days), palette.bad if days is not None and days < _SOON_DAYS else None),
+        ("" if days is None else str(days), palette.bad if days is not None and days < SOON_DAYS else None),
     )
 
 

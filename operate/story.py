@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from operate.asking import Said
+from operate.command import FORMAT
 from operate.report import Finding
 from operate.stopped import Stopped
-from operate.survey import FORMAT
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,29 +8,22 @@ a good file nobody knows which hosts there are: that is `BadInput`.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from operate import stacks
-from operate.config_file import ConfigFile
+from operate.command import add_place, place_of
 from operate.differences import Declaration
 from operate.errors import BadInput
 from operate.remote import Answer, Remote, remedy
 from operate.served import HostReport, Unreadable, read_report
 from operate.source import read_version
 from operate.stack_file import read_stack_file
-from operate.stopped import EXIT_BAD_INPUT
 from rollout.config import Configuration
 from rollout.inventory import Host
 from toolchain.progress import part
-
-FORMAT = 1
-"""Of the JSON that commands print; it grows when something that was there means something else or is gone."""
 
 _SECONDS = 60
 """A report bounds each of its own calls; this is for a host that hangs as a whole."""
@@ -43,6 +36,10 @@ class Unanswered:
     host: str
     why: str
     todo: str
+
+    def to_plain(self) -> dict[str, str]:
+        """As JSON-like data."""
+        return {"host": self.host, "why": self.why, "todo": self.todo}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,57 +73,32 @@ class Survey:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that only looks."""
-    parser.add_argument(
-        "--stack",
-        default=os.environ.get("PULUMI_STACK", ""),
-        help="the stack (default: PULUMI_STACK, or the selected one)",
-    )
-    parser.add_argument("--project", default=".", metavar="FOLDER", help="the project's folder (default: .)")
-    parser.add_argument(
-        "--ssh-config",
-        default="",
-        metavar="FILE",
-        help="an ssh_config(5) file for asking hosts, such as ~/.ssh/config with a ProxyJump",
-    )
+    add_place(parser)
     parser.add_argument("--host", nargs="+", default=[], metavar="NAME", help="ask only these hosts of the config")
     parser.add_argument("--json", action="store_true", help="as JSON, one object on standard output")
 
 
 def view_of(chosen: argparse.Namespace) -> View:
     """What the options name; raises `BadInput`."""
-    folder = Path(chosen.project).resolve()
-    if not folder.is_dir():
-        raise BadInput(f"--project {chosen.project}: there is no such folder")
-    ssh_config = str(Path(chosen.ssh_config).expanduser()) if chosen.ssh_config else ""
-    if ssh_config and not Path(ssh_config).is_file():
-        raise BadInput(f"--ssh-config {chosen.ssh_config}: there is no such file")
-    stack = chosen.stack or _selected(folder)
-    file = ConfigFile.find(folder, stack, dict(os.environ))
-    version = read_version(str(file.path), folder)
+    place = place_of(chosen)
+    file = place.file.path
+    version = read_version(str(file), place.folder)
     environment = next(iter(version.stacks))
     parsed = read_stack_file(version, environment)
     if parsed.configuration is None:
-        raise BadInput(f"{file.path.name} is no good config: {'; '.join(map(str, parsed.problems))}")
+        raise BadInput(f"{file.name} is no good config: {'; '.join(map(str, parsed.problems))}")
     known = {host.name: host for host in parsed.configuration.hosts}
     for name in chosen.host:
         if name not in known:
             raise BadInput(f"--host {name}: the config has no such host; it has {', '.join(known)}")
     return View(
-        stack=stack,
+        stack=place.stack,
         environment=environment,
-        folder=folder,
+        folder=place.folder,
         configuration=parsed.configuration,
         hosts=tuple(host for name, host in known.items() if not chosen.host or name in chosen.host),
-        ssh_config=ssh_config,
+        ssh_config=place.ssh_config,
     )
-
-
-def bad_input(command: str, error: BadInput, *, as_json: bool) -> int:
-    """The sentence for the operator, and in the form that a program waits for; the exit code."""
-    print(f"operate {command}: {error}", file=sys.stderr)
-    if as_json:
-        print(json.dumps({"format": FORMAT, "command": command, "error": str(error)}, ensure_ascii=False))
-    return EXIT_BAD_INPUT
 
 
 def survey(view: View, *, restart: bool = False) -> Survey:
@@ -167,10 +139,3 @@ def _report(answer: Answer) -> HostReport | Unanswered:
         return read_report("\n".join(answer.out))
     except Unreadable as error:
         return Unanswered(host=answer.host, why=str(error), todo="")
-
-
-def _selected(folder: Path) -> str:
-    # The engine's API takes half a second to import: only where it is needed.
-    from operate.engine import selected_stack
-
-    return selected_stack(folder)

@@ -42,9 +42,9 @@ def _cut(cell: Cell, width: int) -> Cell:
     return (text if len(text) <= width else f"{text[: width - 1]}…"), paint
 
 
-def wrapped(text: str, *, first: str = "", further: str = "") -> list[str]:
-    """A sentence in lines."""
-    return textwrap.wrap(
+def wrapped(text: str, paint: Paint = str, *, first: str = "", further: str = "") -> list[str]:
+    """A sentence in lines, each of them painted."""
+    lines = textwrap.wrap(
         text,
         WIDTH,
         initial_indent=first,
@@ -52,3 +52,4 @@ def wrapped(text: str, *, first: str = "", further: str = "") -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [paint(line) for line in lines]

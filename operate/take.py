@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from operate import asking
-from operate.config_file import ConfigFile, Taken
+from operate.command import Commands, add_command, add_place, place_of
+from operate.config_file import Taken
 from operate.errors import BadInput
 from operate.remote import Remote
 from operate.screen import Screen
@@ -58,19 +57,13 @@ examples:
 """
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Adds the two commands."""
     for direction, goal, help_text in (
         ("next", "end", "take the next step"),
         ("back", "start", "take the last step back"),
     ):
-        parser = commands.add_parser(
-            direction,
-            help=help_text,
-            description=_HELP[direction],
-            epilog=_AFTER,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = add_command(commands, direction, run, summary=help_text, description=_HELP[direction], epilog=_AFTER)
         parser.add_argument(
             "--to",
             nargs="+",
@@ -80,18 +73,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         )
         parser.add_argument("--track", default="", choices=("", *TRACKS), help="only this track", metavar="TRACK")
         parser.add_argument("--yes", action="store_true", help="apply without asking")
-        parser.add_argument(
-            "--stack",
-            default=os.environ.get("PULUMI_STACK", ""),
-            help="the stack (default: PULUMI_STACK, or the selected one)",
-        )
-        parser.add_argument("--project", default=".", metavar="FOLDER", help="the project's folder (default: .)")
-        parser.add_argument(
-            "--ssh-config",
-            default="",
-            metavar="FILE",
-            help="an ssh_config(5) file for asking hosts, such as ~/.ssh/config with a ProxyJump",
-        )
+        add_place(parser)
         parser.add_argument(
             "--without-preflight",
             action="store_true",
@@ -103,7 +85,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             help="one JSON object on standard output when it has ended (docs/operate-next.md); the text then goes to "
             "standard error",
         )
-        parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -138,21 +119,17 @@ def _ended(chosen: argparse.Namespace, screen: Screen) -> int:
 def _walk(chosen: argparse.Namespace, screen: Screen) -> None:
     direction: Direction = chosen.command
     to = " ".join(chosen.to)
-    folder = Path(chosen.project).resolve()
-    if not folder.is_dir():
-        raise BadInput(f"--project {chosen.project}: there is no such folder")
-    if chosen.ssh_config and not Path(chosen.ssh_config).expanduser().is_file():
-        raise BadInput(f"--ssh-config {chosen.ssh_config}: there is no such file")
-    from operate.engine import Engine, selected_stack
+    place = place_of(chosen)
+    # The engine's API takes half a second to import: bad input is told before.
+    from operate.engine import Engine
 
-    stack = chosen.stack or selected_stack(folder)
-    file = ConfigFile.find(folder, stack, dict(os.environ))
+    file = place.file
     operator = Operator(
-        stack=stack,
-        folder=folder,
+        stack=place.stack,
+        folder=place.folder,
         file=file,
-        engine=Engine(stack=stack, folder=folder, tell=screen.host),
-        hosts=_hosts(chosen.ssh_config),
+        engine=Engine(stack=place.stack, folder=place.folder, tell=screen.host),
+        hosts=_hosts(place.ssh_config),
         screen=screen,
         confirm=_confirm(chosen.yes),
         ask_hosts=not chosen.without_preflight,
@@ -198,7 +175,7 @@ def _pending(here: Standing, direction: Direction) -> Move | None:
 
 def _hosts(config: str) -> Hosts:
     def remote(here: Standing) -> Remote:
-        return Remote(ssh=here.configuration.ssh, config=str(Path(config).expanduser()) if config else "")
+        return Remote(ssh=here.configuration.ssh, config=config)
 
     return Hosts(
         preflight=lambda here, told: asking.preflight(remote(here), here.configuration, told),

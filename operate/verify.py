@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from operate import asking, markdown, stacks
 from operate.asking import BUSY, DOES_NOT_HOLD, REFUSED, Said
+from operate.command import FORMAT, Commands, add_command, show
 from operate.errors import BadInput
-from operate.palette import PLAIN, Palette, palette_for
+from operate.palette import PLAIN, Palette
 from operate.remote import Remote
-from operate.survey import FORMAT, View, add_options, bad_input, view_of
+from operate.survey import View, add_options, view_of
 from operate.text import labelled, wrapped
 from rollout.ledger import unconfirmed_hosts
 from toolchain.progress import part
@@ -80,15 +78,10 @@ class Verification:
         }
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Commands) -> None:
     """Adds the command."""
-    parser = commands.add_parser(
-        "verify",
-        help="have every host prove what it runs",
-        description=_WHAT,
-        epilog=_AFTER,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    summary = "have every host prove what it runs"
+    parser = add_command(commands, "verify", run, summary=summary, description=_WHAT, epilog=_AFTER)
     add_options(parser)
     parser.add_argument("--markdown", action="store_true", help="as Markdown, for a job summary")
     parser.add_argument(
@@ -101,7 +94,6 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="pass by the config's sshPrivateKeyFile: the keys of the SSH agent alone, as in a nightly job",
     )
-    parser.set_defaults(run=run)
 
 
 def run(chosen: argparse.Namespace) -> int:
@@ -111,15 +103,10 @@ def run(chosen: argparse.Namespace) -> int:
     except BadInput as error:
         if chosen.markdown:
             print("\n".join(_failure(chosen.stack, error)))
-        return bad_input("verify", error, as_json=chosen.json)
+        raise
     code = 0 if found.holds else EXIT_DOES_NOT_HOLD
-    if chosen.json:
-        print(json.dumps(found.to_plain(code), indent=2, ensure_ascii=False))
-    elif chosen.markdown:
-        print("\n".join(_as_markdown(found)))
-    else:
-        print("\n".join(as_text(found, palette_for(sys.stdout, os.environ))))
-    sys.stdout.flush()
+    text = (lambda _: _as_markdown(found)) if chosen.markdown else (lambda palette: as_text(found, palette))
+    show(chosen, found.to_plain(code), text)
     return code
 
 
