@@ -24,8 +24,8 @@ from rollout.declared import Declared
 from rollout.moves import describe, is_free
 from rollout.render import generation, host_content, touched_hosts
 from rollout.rules import Violation, at_start, inventory_violations, move_violations, standing, state_violations
-from rollout.steps import TRACKS
-from rollout.turns import servers_first, turns
+from rollout.steps import SERVER_ROLES, TRACKS
+from rollout.turns import turns
 
 Order = Mapping[str, tuple[str, ...]]
 
@@ -186,12 +186,13 @@ def _first(declared: Declared, receipts: Mapping[str, str]) -> Record:
 
 def _taken_over(declared: Declared, start: Declared) -> Record:
     """A first deployment somewhere on the way. Servers first: on new hosts the apps' proofs need them."""
+    servers = tuple(host for host, spec in declared.hosts.items() if set(spec.roles) & set(SERVER_ROLES))
     return Record(
         confirmed=start,
         attempted=declared,
         revisions=dict.fromkeys(declared.hosts, TAKEN_OVER),
         move="first deployment, taken over where it stands: each host must run these settings already, or run nothing",
-        order=servers_first(declared, declared.hosts),
+        order={host: servers for host in declared.hosts if host not in servers and servers},
     )
 
 

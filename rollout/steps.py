@@ -47,7 +47,7 @@ APP_ORDER = ("api", "web", "voice", "ops", "telpro")
 APP = "apps.<app>."
 """How the key of a variable begins that each app has for itself."""
 
-Turns = Literal["parallel", "rolling", "by role", "servers first"]
+Turns = Literal["parallel", "rolling", "by role"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +56,7 @@ class Variable:
 
     `roles` says whose settings carry it; empty means every host; for an app's variable it is the app's hosts.
     `uses` is the server that an app must use to have the variable. `turns` is how a move's hosts follow each other:
-    all at once; one after another, the first as the canary; role after role as in `roles`, for back in reverse; or
-    those with a server before all others, both ways, so that an app host that is down keeps nothing from a server.
+    all at once; one after another, the first as the canary; or role after role as in `roles`, for back in reverse.
     """
 
     key: str
@@ -145,7 +144,7 @@ VARIABLES = {
     variable.key: variable
     for variable in (
         Variable(key=PREPARED, values=OFF_ON, roles=SERVER_ROLES),
-        Variable(key=GENERATION, values=(), turns="servers first"),
+        Variable(key=GENERATION, values=()),
         Variable(key="POSTGRES_TLS_ENABLED", values=OFF_ON, roles=("postgres",)),
         Variable(key="PGBOUNCER_SERVER_TLS_SSLMODE", values=SSLMODES, roles=("pgbouncer",)),
         Variable(

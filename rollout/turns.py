@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from itertools import pairwise
 
 from rollout.declared import Declared
 from rollout.moves import describe
 from rollout.render import touched_hosts
-from rollout.steps import GENERATION, SERVER_ROLES, app_of, variable_of
+from rollout.steps import app_of, variable_of
 
 
 def turns(previous: Declared, following: Declared) -> dict[str, tuple[str, ...]]:
     """Each touched host that waits, with the hosts that must confirm the move before it is reached."""
     move = describe(previous, following)
-    key = move.key or (GENERATION if move.reissue else None)
-    if key is None:
+    if move.key is None:
         return {}
-    variable = variable_of(key)
+    variable = variable_of(move.key)
     if variable.turns == "rolling":
-        return {host: (before,) for before, host in pairwise(following.running(app_of(key)))}
+        return {host: (before,) for before, host in pairwise(following.running(app_of(move.key)))}
     if variable.turns == "by role":
         groups = _by_role(following, touched_hosts(previous, following), variable.roles)
         return {
@@ -27,15 +25,7 @@ def turns(previous: Declared, following: Declared) -> dict[str, tuple[str, ...]]
             for before, group in pairwise(groups if move.direction == "forward" else reversed(groups))
             for host in group
         }
-    if variable.turns == "servers first":
-        return servers_first(following, touched_hosts(previous, following))
     return {}
-
-
-def servers_first(declared: Declared, hosts: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Of these hosts, each that has no server with those that have one."""
-    servers = tuple(host for host in hosts if set(declared.hosts[host].roles) & set(SERVER_ROLES))
-    return {host: servers for host in hosts if servers and host not in servers}
 
 
 def _by_role(declared: Declared, hosts: tuple[str, ...], roles: tuple[str, ...]) -> list[tuple[str, ...]]:
