@@ -90,14 +90,15 @@ class Hosts(pulumi.ComponentResource):
             )
             known = pulumi.Output.all(contents, revisions, certificate_sha256, ca_sha256)
             settings = known.apply(partial(_settings, host.name))
-            # Resolved when every host's command is there: the program has run to its end by then.
-            waits_for = order.apply(partial(_predecessors, host.name, commands, [bundle, *after]))
+            in_turn: pulumi.Output[str] = pulumi.Output.all(settings, order).apply(
+                partial(_in_turn, host.name, commands)
+            )
             applied = _command(
                 f"hosts.{host.name}",
                 command=f"{host.sudo}{_bounded(ssh)}/opt/voiceai/update.sh --settings -",
-                stdin=settings,
+                stdin=in_turn,
                 connection=connection,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=waits_for),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[bundle, *after]),
             )
             commands[host.name] = applied
             confirmed[host.name] = applied.stdout.apply(receipt)
@@ -117,13 +118,18 @@ def _settings(host: str, known: list[Any]) -> str:
     )
 
 
-def _predecessors(
-    host: str,
-    commands: Mapping[str, pulumi.Resource],
-    always: Sequence[pulumi.Resource],
-    order: Mapping[str, Sequence[str]],
-) -> list[pulumi.Resource]:
-    return [*always, *(commands[earlier] for earlier in order.get(host, ()))]
+async def _in_turn(host: str, commands: Mapping[str, pulumi.Resource], known: list[Any]) -> str:
+    """The host's settings, once those before it have applied theirs; raises what failed there.
+
+    Not `depends_on`: that would be in the state, and an order that the next move turns round breaks the engine there: a
+    targeted update brings a host in by its old dependency and then again ("Duplicate resource URN", or a state that
+    can't be read).
+    """
+    settings, order = known
+    for earlier in order.get(host, ()):
+        # Every host's command is there by now: the program runs to its end before anything resolves.
+        await commands[earlier].urn.future()
+    return str(settings)
 
 
 def _connection(host: Host, ssh: Ssh) -> remote.ConnectionArgs:

@@ -534,6 +534,22 @@ def test_a_move_that_reached_no_host_blocks_the_next(trial: Trial, flags: Callab
     assert trial.hosts.reached() == ["database 4"]
 
 
+@pytest.mark.parametrize("flags", [flag("--target", "ledger"), flag("--exclude", "hosts.database")])
+def test_a_targeted_update_after_hosts_took_turns_keeps_the_state_whole(
+    trial: Trial, flags: Callable[[Trial], tuple[str, ...]]
+) -> None:
+    # On its way back the database waits for the collector's host, which is declared after it.
+    trial.up(f"{ISSUED},redis=true")
+    trial.up(ISSUED)
+    assert trial.hosts.reached() == ["database 4", "database 5", "web 3", "web 4"]
+    # Whether the engine stumbles over one depends on which of them is quicker: so none is there.
+    turns = [one for one in trial.stack.resources()["hosts.database"]["dependencies"] if "hosts.web" in one]
+    assert turns == []
+    trial.ok(*UP, *flags(trial), state=OFFERS)
+    trial.up(OFFERS)
+    assert trial.hosts.reached() == ["database 6"]
+
+
 def test_the_table_of_the_documents_is_the_one_that_is_tested() -> None:
     text = (ROOT / "docs/policy.md").read_text(encoding="utf-8")
     for row in ROWS:
