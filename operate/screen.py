@@ -12,12 +12,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from operate.asking import BUSY, Said
+from operate.asking import Said
 from operate.palette import Palette, palette_for
 from operate.report import Finding
 from operate.stopped import Stopped
 from operate.story import Step, Story
-from operate.text import finding_text, labelled, wrapped
+from operate.text import finding_text, labelled, paint_of, wrapped
 from toolchain.progress import part
 
 _MOST = 14
@@ -123,8 +123,7 @@ class Screen:
     def _said(self, label: str, answers: Sequence[Said]) -> None:
         palette = self._palette
         for number, one in enumerate(answers):
-            verdict = palette.good if one.good else palette.doubtful if one.code == BUSY else palette.bad
-            self._print(f"  {label if number == 0 else '':9} {one.host} {verdict(one.verdict)}")
+            self._print(f"  {label if number == 0 else '':9} {one.host} {paint_of(one, palette)(one.verdict)}")
             for line in one.lines[-_MOST:]:
                 self._lines(wrapped(line.strip(), _DEEP, palette.faint if one.good else str))
 

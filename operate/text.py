@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from operate import table
+from operate.asking import BUSY, Said
 from operate.palette import PLAIN, Palette
 from operate.report import Advice, Finding, Refusal, Report, Touched, Verdict
 from operate.table import Paint
@@ -54,6 +55,11 @@ def wrapped(text: str, lead: str, paint: Paint = str) -> list[str]:
 def labelled(label: str, text: str, paint: Paint = str) -> list[str]:
     """The text behind a label."""
     return wrapped(text, f"  {label:{_LABEL}} ", paint)
+
+
+def paint_of(answer: Said, palette: Palette) -> Paint:
+    """How a host's verdict is painted; one that is busy may be good a little later."""
+    return palette.good if answer.good else palette.doubtful if answer.code == BUSY else palette.bad
 
 
 def _finding(finding: Finding, palette: Palette) -> Iterator[str]:

@@ -14,7 +14,7 @@ from operate.errors import BadInput
 from operate.palette import PLAIN, Palette
 from operate.remote import Remote
 from operate.survey import View, add_options, view_of
-from operate.text import labelled, wrapped
+from operate.text import labelled, paint_of, wrapped
 from rollout.ledger import unconfirmed_hosts
 from toolchain.progress import part
 
@@ -116,8 +116,7 @@ def as_text(found: Verification, palette: Palette = PLAIN) -> Iterator[str]:
     yield f"{palette.strong(found.environment)}: {verdict(found.summary)}"
     width = max((len(one.host) for one in found.said), default=0)
     for one in found.said:
-        paint = palette.good if one.good else palette.doubtful if one.code == BUSY else palette.bad
-        yield f"  {one.host:{width}}  {paint(_words(one))}"
+        yield f"  {one.host:{width}}  {paint_of(one, palette)(_words(one))}"
         if one.good:
             continue
         for line in _shown(one):
